@@ -1,0 +1,1 @@
+//! Amazon States Language: definitions, diagnostics, paths, intrinsics and the pure step function

@@ -1,0 +1,1 @@
+//! AstroMAE: configuration from the weights, packed weights and the forward pass

@@ -1,0 +1,3 @@
+//! Durable executions: journal, driver, map runs, timers, retries and recovery.
+
+pub mod invoker;

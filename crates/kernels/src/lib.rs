@@ -1,0 +1,1 @@
+//! Numeric building blocks; the only crate with unsafe code

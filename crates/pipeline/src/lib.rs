@@ -1,0 +1,1 @@
+//! The redshift pipeline: initialize, infer, summarize, and the Lambda bootstrap

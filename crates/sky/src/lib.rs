@@ -1,0 +1,1 @@
+//! A synthetic sky: five-band galaxies with spectra, profiles, noise and redshifts
