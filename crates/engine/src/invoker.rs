@@ -44,6 +44,7 @@ pub struct Outcome {
 ///
 /// [`InvokeError::error_name`] is what `Retry` and `Catch` match on and is public API.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are the parts of the message")]
 pub enum InvokeError {
     /// The function answered with an error, or its process failed. `payload` is the Lambda error object
     /// (`errorType`, `errorMessage`, …) as JSON text; it becomes the cause.

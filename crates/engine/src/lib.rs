@@ -1,3 +1,19 @@
 //! Durable executions: journal, driver, map runs, timers, retries and recovery.
+//!
+//! The path of a decision: [`engine`] takes a call, `driver` collects what happened into a turn,
+//! [`core`] decides by `starmap_asl::step`, [`journal`] makes the turn durable, and only then `driver`
+//! acts through [`invoker`]. After a crash [`core`] replays the journal.
 
+pub mod clock;
+pub mod core;
+mod driver;
+pub mod engine;
+mod integration;
 pub mod invoker;
+pub mod journal;
+pub mod limits;
+mod map_run;
+pub mod names;
+
+pub use driver::{Start, Started};
+pub use engine::{Engine, Error, Notice, Parts};

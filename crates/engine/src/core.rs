@@ -1,0 +1,684 @@
+//! The deterministic core: executions and map runs, advanced one input at a time.
+//!
+//! [`Core::take_in`] turns an input into writes for the journal and effects for the outside, and performs
+//! neither. The driver appends the writes, then carries out the effects; a simulation does the same
+//! without threads. After a crash [`Core::recover`] replays the journal to the very same place.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::Value;
+use starmap_asl::{
+    Command, Event, Execution, ExecutionContext, MapRunId, MapRunSpec, Options, Outcome, StateMachine, TaskId,
+    TaskInvocation, TimerId, Timestamp, step,
+};
+
+use crate::integration::{self, Call};
+use crate::invoker;
+use crate::journal::{
+    self, Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRecord, MapRunRow,
+    Parent, Sequence, Status, Write, codec,
+};
+use crate::limits::{Limits, NESTING_MAX};
+use crate::map_run::{MapRun, Next};
+use crate::names::{Naming, derived_uuid, fingerprint};
+
+/// What happens to the core.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the fields say it: which execution, which task, which timer")]
+pub enum Input {
+    /// An execution is to start.
+    Start(Box<NewExecution>),
+    /// An execution is to stop.
+    Stop { execution: ExecutionId, error: Option<String>, cause: Option<String> },
+    /// A worker took a task.
+    TaskStarted { execution: ExecutionId, task: TaskId },
+    /// A task's attempt ended.
+    TaskEnded { execution: ExecutionId, task: TaskId, outcome: invoker::Outcome },
+    /// A timer is due.
+    TimerFired { execution: ExecutionId, timer: TimerId },
+}
+
+/// An execution to start.
+#[derive(Debug, Clone)]
+pub struct NewExecution {
+    /// The state machine, known to the core by [`Core::add_state_machine`].
+    pub state_machine_arn: String,
+    /// The state machine's name.
+    pub state_machine_name: String,
+    /// The execution's name.
+    pub name: String,
+    /// Its input.
+    pub input: Value,
+    /// Kept for the caller.
+    pub annotations: Value,
+}
+
+/// What must happen outside, once the turn's writes are durable.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the fields say it: which execution, which task, which timer")]
+pub enum Effect {
+    /// Invoke a function.
+    Invoke { execution: ExecutionId, task: TaskId, function: String, payload: Vec<u8> },
+    /// Give up an invocation.
+    CancelInvoke { execution: ExecutionId, task: TaskId },
+    /// Wake the execution at `due`.
+    ArmTimer { execution: ExecutionId, timer: TimerId, due: Timestamp },
+    /// Don't.
+    DisarmTimer { execution: ExecutionId, timer: TimerId },
+    /// Tell whoever waits.
+    Ended { execution: ExecutionId, parent: Option<(ExecutionId, u64)>, ending: Ending },
+}
+
+/// What one turn decided.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// To be made durable first.
+    pub batch: Batch,
+    /// To be carried out after.
+    pub effects: Vec<Effect>,
+}
+
+/// Item counts of a map run; they add up to `total`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapRunProgress {
+    /// The Map state's name.
+    pub state: String,
+    /// Items in all.
+    pub total: u64,
+    /// Not started.
+    pub pending: u64,
+    /// Child executions that run.
+    pub running: u64,
+    /// Of those, how many have a worker at this moment.
+    pub in_flight: u64,
+    /// Ended well.
+    pub succeeded: u64,
+    /// Ended with an error or timed out.
+    pub failed: u64,
+    /// Stopped.
+    pub aborted: u64,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Core {
+    naming: Naming,
+    limits: Limits,
+    machines: HashMap<String, StateMachine>,
+    executions: HashMap<ExecutionId, Live>,
+    map_runs: HashMap<MapRunRow, MapRun>,
+    last_execution: u64,
+    last_map_run: u64,
+}
+
+/// An execution in memory.
+#[derive(Debug)]
+struct Live {
+    arn: String,
+    state_machine_arn: String,
+    machine: StateMachine,
+    machine_name: String,
+    parent: Option<Parent>,
+    nesting: u32,
+    execution: Execution,
+    next_sequence: Sequence,
+    last_history: u64,
+    calls: HashMap<TaskId, InFlight>,
+    map_runs: HashMap<MapRunId, MapRunRow>,
+    payload_bytes_max: Option<usize>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    function: String,
+    enveloped: bool,
+    started: bool,
+}
+
+type Queue = VecDeque<(ExecutionId, Event)>;
+
+impl Core {
+    /// A core that knows no state machine yet; rows continue after those of the journal.
+    pub fn new(naming: Naming, limits: Limits, last_rows: (ExecutionId, MapRunRow)) -> Self {
+        Self {
+            naming,
+            limits,
+            machines: HashMap::new(),
+            executions: HashMap::new(),
+            map_runs: HashMap::new(),
+            last_execution: last_rows.0.0,
+            last_map_run: last_rows.1.0,
+        }
+    }
+
+    /// Makes a state machine known.
+    pub fn add_state_machine(&mut self, arn: String, machine: StateMachine) {
+        self.machines.insert(arn, machine);
+    }
+
+    /// Whether a state machine is known.
+    pub fn knows(&self, state_machine_arn: &str) -> bool {
+        self.machines.contains_key(state_machine_arn)
+    }
+
+    /// How ARNs are written.
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// Whether an execution is in memory and has not ended.
+    pub fn is_live(&self, execution: ExecutionId) -> bool {
+        self.executions.contains_key(&execution)
+    }
+
+    /// Whether an execution of that ARN is in memory.
+    pub fn has_arn(&self, arn: &str) -> bool {
+        self.executions.values().any(|live| live.arn == arn)
+    }
+
+    /// Item counts of the map runs that an execution has under way.
+    pub fn progress(&self, execution: ExecutionId) -> Vec<MapRunProgress> {
+        let Some(live) = self.executions.get(&execution) else {
+            return Vec::new();
+        };
+        let mut rows: Vec<MapRunRow> = live.map_runs.values().copied().collect();
+        rows.sort_unstable();
+        let in_flight = |run: &MapRun| {
+            let children = run.running().filter_map(|child| self.executions.get(&child));
+            children.filter(|child| child.calls.values().any(|call| call.started)).count() as u64
+        };
+        rows.iter().filter_map(|row| self.map_runs.get(row)).map(|run| run.progress(in_flight(run))).collect()
+    }
+
+    /// Takes in one input and adds what follows from it to `turn`.
+    ///
+    /// Returns the row of the execution that the input started, if it started one.
+    pub fn take_in(&mut self, at: Timestamp, input: Input, turn: &mut Turn) -> Option<ExecutionId> {
+        let mut queue = Queue::new();
+        let mut started = None;
+        match input {
+            Input::Start(new) => {
+                let id = self.create_execution(at, *new, turn);
+                queue.push_back((id, Event::Started));
+                started = Some(id);
+            }
+            Input::Stop { execution, error, cause } => {
+                queue.push_back((execution, Event::StopRequested { error, cause }));
+            }
+            Input::TaskStarted { execution, task } => {
+                let call = self.executions.get_mut(&execution).and_then(|live| live.calls.get_mut(&task));
+                if let Some(call) = call {
+                    call.started = true;
+                    queue.push_back((execution, Event::TaskStarted { task }));
+                }
+            }
+            Input::TaskEnded { execution, task, outcome } => {
+                queue.extend(self.task_ended(at, execution, task, outcome, turn).map(|event| (execution, event)));
+            }
+            Input::TimerFired { execution, timer } => queue.push_back((execution, Event::TimerFired { timer })),
+        }
+        self.drain(at, queue, turn);
+        started
+    }
+
+    fn drain(&mut self, at: Timestamp, mut queue: Queue, turn: &mut Turn) {
+        while let Some((execution, event)) = queue.pop_front() {
+            self.happen(at, execution, event, turn, &mut queue);
+        }
+    }
+
+    /// One event happens to one execution: written down, decided upon, commands carried out or passed on.
+    fn happen(&mut self, at: Timestamp, id: ExecutionId, event: Event, turn: &mut Turn, queue: &mut Queue) {
+        // An event for an execution that has ended is late, not wrong.
+        let Some(live) = self.executions.get_mut(&id) else {
+            return;
+        };
+        let sequence = live.next_sequence;
+        live.next_sequence += 1;
+        turn.batch.writes.push(Write::Event { execution: id, sequence, at, event: event.clone() });
+        let commands = match guarded_step(&mut live.execution, at, event) {
+            Ok(commands) => commands,
+            Err(bug) => {
+                self.end_by_bug(at, id, bug, turn, queue);
+                return;
+            }
+        };
+        for command in commands {
+            self.carry_out(at, id, command, turn, queue);
+        }
+    }
+
+    fn carry_out(&mut self, at: Timestamp, id: ExecutionId, command: Command, turn: &mut Turn, queue: &mut Queue) {
+        let Some(live) = self.executions.get_mut(&id) else {
+            return;
+        };
+        match command {
+            Command::Record(event) => {
+                live.last_history = event.id;
+                turn.batch.writes.push(Write::History { execution: id, row: codec::history_row(&event) });
+            }
+            Command::InvokeTask(TaskInvocation { task, resource, arguments, .. }) => {
+                match integration::call(&resource, arguments) {
+                    Ok(call) => turn.effects.push(live.begin_call(id, task, call)),
+                    Err(refused) => queue.push_back((
+                        id,
+                        Event::TaskFailed { task, error: refused.error.to_owned(), cause: refused.cause },
+                    )),
+                }
+            }
+            Command::CancelTask { task } => {
+                if live.calls.remove(&task).is_some() {
+                    turn.effects.push(Effect::CancelInvoke { execution: id, task });
+                }
+            }
+            Command::StartTimer { timer, due } => turn.effects.push(Effect::ArmTimer { execution: id, timer, due }),
+            Command::CancelTimer { timer } => turn.effects.push(Effect::DisarmTimer { execution: id, timer }),
+            Command::StartMapRun { map_run, spec } => self.start_map_run(at, id, map_run, spec, turn, queue),
+            Command::CancelMapRun { map_run } => {
+                if let Some(row) = live.map_runs.remove(&map_run) {
+                    self.end_map_run(at, row, Status::Aborted, turn, queue);
+                }
+            }
+            Command::Finish(outcome) => self.finish(at, id, ending(outcome), turn, queue),
+        }
+    }
+
+    fn create_execution(&mut self, at: Timestamp, new: NewExecution, turn: &mut Turn) -> ExecutionId {
+        self.last_execution += 1;
+        let id = ExecutionId(self.last_execution);
+        let record = ExecutionRecord {
+            id,
+            arn: self.naming.execution(&new.state_machine_name, &new.name),
+            name: new.name,
+            state_machine_arn: new.state_machine_arn,
+            processor: None,
+            parent: None,
+            input: new.input,
+            annotations: new.annotations,
+            payload_bytes_max: self.limits.payload_bytes_max,
+            status: Status::Running,
+            output: None,
+            error: None,
+            cause: None,
+            started_at: at,
+            stopped_at: None,
+        };
+        // The caller made sure that the machine is known; without it there is nothing to run.
+        if let Some(machine) = self.machines.get(&record.state_machine_arn).cloned() {
+            self.executions.insert(id, self.live(&record, machine, new.state_machine_name, 0));
+        }
+        turn.batch.writes.push(Write::Execution(Box::new(record)));
+        id
+    }
+
+    fn live(&self, record: &ExecutionRecord, machine: StateMachine, machine_name: String, nesting: u32) -> Live {
+        let context = ExecutionContext {
+            execution_id: record.arn.clone(),
+            execution_name: record.name.clone(),
+            role_arn: self.naming.role(),
+            start_time: record.started_at,
+            state_machine_id: record.state_machine_arn.clone(),
+            state_machine_name: machine_name.clone(),
+            redrive_count: 0,
+        };
+        let options = Options { payload_bytes_max: record.payload_bytes_max, seed: fingerprint(&[&record.arn], 0) };
+        Live {
+            arn: record.arn.clone(),
+            state_machine_arn: record.state_machine_arn.clone(),
+            execution: Execution::new(machine.clone(), context, record.input.clone(), options),
+            machine,
+            machine_name,
+            parent: record.parent,
+            nesting,
+            next_sequence: 0,
+            last_history: 0,
+            calls: HashMap::new(),
+            map_runs: HashMap::new(),
+            payload_bytes_max: record.payload_bytes_max,
+        }
+    }
+
+    fn task_ended(
+        &mut self,
+        at: Timestamp,
+        execution: ExecutionId,
+        task: TaskId,
+        outcome: invoker::Outcome,
+        turn: &mut Turn,
+    ) -> Option<Event> {
+        let call = self.executions.get_mut(&execution)?.calls.remove(&task)?;
+        if let Some(report) = outcome.report {
+            turn.batch.writes.push(Write::Invocation(InvocationRow {
+                execution,
+                task: task.0,
+                function: report.function,
+                request_id: report.request_id,
+                log_stream: report.log_stream,
+                duration_ms: report.duration_ms,
+                billed_ms: report.billed_ms,
+                memory_mib: report.memory_mib,
+                max_memory_used_mib: report.max_memory_used_mib,
+                init_ms: report.init_ms,
+                error: outcome.result.as_ref().err().map(|error| error.error_name().to_owned()),
+                at,
+            }));
+        }
+        Some(match outcome.result {
+            Ok(answer) => match integration::answer(call.enveloped, &call.function, &answer) {
+                Ok(output) => Event::TaskSucceeded { task, output },
+                Err(refused) => Event::TaskFailed { task, error: refused.error.to_owned(), cause: refused.cause },
+            },
+            Err(error) => Event::TaskFailed { task, error: error.error_name().to_owned(), cause: error.cause() },
+        })
+    }
+
+    fn start_map_run(
+        &mut self,
+        at: Timestamp,
+        id: ExecutionId,
+        number: MapRunId,
+        spec: MapRunSpec,
+        turn: &mut Turn,
+        queue: &mut Queue,
+    ) {
+        let Some(live) = self.executions.get_mut(&id) else {
+            return;
+        };
+        let processor = live.machine.processor(&spec.processor);
+        let Some(processor) = processor.filter(|_| live.nesting < NESTING_MAX) else {
+            let cause = format!("map runs are nested deeper than {NESTING_MAX}, or the processor is not there");
+            queue.push_back((id, Event::MapRunFailed { map_run: number, error: "States.Runtime".to_owned(), cause }));
+            return;
+        };
+        self.last_map_run += 1;
+        let row = MapRunRow(self.last_map_run);
+        let label = spec.label.clone().unwrap_or_else(|| derived_uuid(&[&live.arn, &spec.state]));
+        let unique = derived_uuid(&[&live.arn, &number.0.to_string()]);
+        let arn = self.naming.map_run(&live.machine_name, &label, &unique);
+        live.map_runs.insert(number, row);
+        turn.batch.writes.push(Write::MapRun(MapRunRecord {
+            row,
+            arn: arn.clone(),
+            execution: id,
+            number: number.0,
+            state: spec.state.clone(),
+            item_count: spec.items.len() as u64,
+            status: Status::Running,
+            started_at: at,
+            stopped_at: None,
+        }));
+        let run = MapRun::new(arn.clone(), label, id, number, processor, spec, self.limits.map_run_concurrency_max);
+        self.map_runs.insert(row, run);
+        queue.push_back((id, Event::MapRunStarted { map_run: number, arn }));
+        self.advance_map_run(at, row, turn, queue);
+    }
+
+    /// Starts as many children as the map run has room for, or ends it.
+    fn advance_map_run(&mut self, at: Timestamp, row: MapRunRow, turn: &mut Turn, queue: &mut Queue) {
+        loop {
+            let Some(run) = self.map_runs.get_mut(&row) else {
+                return;
+            };
+            match run.next() {
+                Next::Wait => return,
+                Next::Start { item_index, input } => self.start_child(at, row, item_index, input, turn, queue),
+                Next::Succeeded { outputs } => {
+                    let (parent, map_run) = (run.parent, run.number);
+                    self.end_map_run(at, row, Status::Succeeded, turn, queue);
+                    queue.push_back((parent, Event::MapRunSucceeded { map_run, output: Value::Array(outputs) }));
+                    return;
+                }
+                Next::Failed { error, cause } => {
+                    let (parent, map_run) = (run.parent, run.number);
+                    self.end_map_run(at, row, Status::Failed, turn, queue);
+                    queue.push_back((parent, Event::MapRunFailed { map_run, error, cause }));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn start_child(
+        &mut self,
+        at: Timestamp,
+        row: MapRunRow,
+        item_index: u64,
+        input: Value,
+        turn: &mut Turn,
+        queue: &mut Queue,
+    ) {
+        let (Some(run), id) = (self.map_runs.get(&row), ExecutionId(self.last_execution + 1)) else {
+            return;
+        };
+        let Some(parent) = self.executions.get(&run.parent) else {
+            return;
+        };
+        self.last_execution = id.0;
+        let name = derived_uuid(&[&run.arn, &item_index.to_string()]);
+        let record = ExecutionRecord {
+            id,
+            arn: self.naming.child(&parent.machine_name, &run.label, &name),
+            name,
+            state_machine_arn: parent.state_machine_arn.clone(),
+            processor: Some(run.spec.processor.0.clone()),
+            parent: Some(Parent { map_run: row, item_index }),
+            input,
+            annotations: Value::Null,
+            payload_bytes_max: parent.payload_bytes_max,
+            status: Status::Running,
+            output: None,
+            error: None,
+            cause: None,
+            started_at: at,
+            stopped_at: None,
+        };
+        let live = self.live(&record, run.processor.clone(), parent.machine_name.clone(), parent.nesting + 1);
+        self.executions.insert(id, live);
+        if let Some(run) = self.map_runs.get_mut(&row) {
+            run.started(item_index, id);
+        }
+        turn.batch.writes.push(Write::Execution(Box::new(record)));
+        queue.push_back((id, Event::Started));
+    }
+
+    /// Forgets a map run; children that still run are stopped.
+    fn end_map_run(&mut self, at: Timestamp, row: MapRunRow, status: Status, turn: &mut Turn, queue: &mut Queue) {
+        let Some(run) = self.map_runs.remove(&row) else {
+            return;
+        };
+        turn.batch.writes.push(Write::MapRunEnded { map_run: row, at, status });
+        if let Some(parent) = self.executions.get_mut(&run.parent) {
+            parent.map_runs.remove(&run.number);
+        }
+        queue.extend(run.running().map(|child| (child, Event::StopRequested { error: None, cause: None })));
+    }
+
+    fn finish(&mut self, at: Timestamp, id: ExecutionId, ending: Ending, turn: &mut Turn, queue: &mut Queue) {
+        let Some(live) = self.executions.remove(&id) else {
+            return;
+        };
+        turn.effects.extend(live.calls.keys().map(|&task| Effect::CancelInvoke { execution: id, task }));
+        for row in live.map_runs.into_values() {
+            self.end_map_run(at, row, Status::Aborted, turn, queue);
+        }
+        turn.batch.writes.push(Write::ExecutionEnded { execution: id, at, ending: ending.clone() });
+        let mut notice_parent = None;
+        if let Some(Parent { map_run, item_index }) = live.parent
+            && let Some(run) = self.map_runs.get_mut(&map_run)
+        {
+            notice_parent = Some((run.parent, item_index));
+            run.ended(item_index, &ending);
+            self.advance_map_run(at, map_run, turn, queue);
+        }
+        turn.effects.push(Effect::Ended { execution: id, parent: notice_parent, ending });
+    }
+
+    /// A bug of ours, or a journal that this version can't follow, ends one execution and no other.
+    fn end_by_bug(&mut self, at: Timestamp, id: ExecutionId, bug: String, turn: &mut Turn, queue: &mut Queue) {
+        tracing::error!(execution = id.0, bug, "execution ended by an internal error");
+        let Some(live) = self.executions.get_mut(&id) else {
+            return;
+        };
+        let cause = format!("internal error, please report it: {bug}");
+        let row = HistoryRow {
+            id: live.last_history + 1,
+            previous_id: live.last_history,
+            at,
+            name: "ExecutionFailed".to_owned(),
+            details: serde_json::json!({ "error": "States.Runtime", "cause": cause }),
+        };
+        turn.batch.writes.push(Write::History { execution: id, row });
+        let ending = Ending {
+            status: Status::Failed,
+            output: None,
+            error: Some("States.Runtime".to_owned()),
+            cause: Some(cause),
+        };
+        self.finish(at, id, ending, turn, queue);
+    }
+}
+
+impl Live {
+    fn begin_call(&mut self, execution: ExecutionId, task: TaskId, call: Call) -> Effect {
+        let Call { function, payload, enveloped } = call;
+        self.calls.insert(task, InFlight { function: function.clone(), enveloped, started: false });
+        Effect::Invoke { execution, task, function, payload: payload.to_string().into_bytes() }
+    }
+}
+
+// Recovery.
+impl Core {
+    /// Brings an execution that has not ended back from the journal, with its children, and adds what
+    /// must be done again to `turn`: invocations without an answer, timers that have not fired, children
+    /// that there is room for.
+    ///
+    /// # Errors
+    /// [`journal::Error`] if the journal can't be read or does not fit together.
+    pub fn recover(
+        &mut self,
+        at: Timestamp,
+        journal: &dyn Journal,
+        id: ExecutionId,
+        turn: &mut Turn,
+    ) -> Result<(), journal::Error> {
+        let record = journal.execution(id)?.ok_or_else(|| missing(id, "no such row"))?;
+        let machine = journal
+            .state_machine(&record.state_machine_arn)?
+            .ok_or_else(|| missing(id, "its state machine is not there"))?;
+        let definition = match self.machines.get(&machine.arn) {
+            Some(definition) => definition.clone(),
+            None => {
+                let (parsed, _) = StateMachine::parse(&machine.definition);
+                let parsed = parsed.ok_or_else(|| missing(id, "this version does not accept its definition"))?;
+                self.machines.insert(machine.arn, parsed.clone());
+                parsed
+            }
+        };
+        let mut runs = Vec::new();
+        self.reload(journal, &record, definition, machine.name, 0, turn, &mut runs)?;
+        let mut queue = Queue::new();
+        // The outer runs come first; children that end by starting see their runs complete.
+        for row in runs {
+            self.advance_map_run(at, row, turn, &mut queue);
+        }
+        self.drain(at, queue, turn);
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "private, and each argument is one thing that replay needs")]
+    fn reload(
+        &mut self,
+        journal: &dyn Journal,
+        record: &ExecutionRecord,
+        machine: StateMachine,
+        machine_name: String,
+        nesting: u32,
+        turn: &mut Turn,
+        runs: &mut Vec<MapRunRow>,
+    ) -> Result<(), journal::Error> {
+        let id = record.id;
+        let mut live = self.live(record, machine.clone(), machine_name.clone(), nesting);
+        for (at, event) in journal.events(id)? {
+            let commands = guarded_step(&mut live.execution, at, event).map_err(|bug| missing(id, &bug))?;
+            live.next_sequence += 1;
+            for command in commands {
+                if let Command::Record(event) = command {
+                    live.last_history = event.id;
+                }
+            }
+        }
+        let mut pending_runs = Vec::new();
+        for command in live.execution.outstanding() {
+            match command {
+                Command::InvokeTask(TaskInvocation { task, resource, arguments, .. }) => {
+                    match integration::call(&resource, arguments) {
+                        Ok(call) => turn.effects.push(live.begin_call(id, task, call)),
+                        Err(refused) => return Err(missing(id, &refused.cause)),
+                    }
+                }
+                Command::StartTimer { timer, due } => {
+                    turn.effects.push(Effect::ArmTimer { execution: id, timer, due });
+                }
+                Command::StartMapRun { map_run, spec } => pending_runs.push((map_run, spec)),
+                _ => {}
+            }
+        }
+        let known_runs = if pending_runs.is_empty() { Vec::new() } else { journal.map_runs(id)? };
+        let mut children_to_reload = Vec::new();
+        for (number, spec) in pending_runs {
+            let known = known_runs.iter().find(|run| run.number == number.0);
+            let known = known.ok_or_else(|| missing(id, "a map run that was started is not there"))?;
+            let processor =
+                machine.processor(&spec.processor).ok_or_else(|| missing(id, "a map run's processor is not there"))?;
+            let label = spec.label.clone().unwrap_or_else(|| derived_uuid(&[&live.arn, &spec.state]));
+            let limit = self.limits.map_run_concurrency_max;
+            let mut run = MapRun::new(known.arn.clone(), label, id, number, processor.clone(), spec, limit);
+            for child in journal.children(known.row)? {
+                run.started(child.item_index, child.id);
+                match child.status {
+                    Status::Running => children_to_reload.push((child.id, processor.clone())),
+                    status => {
+                        let ending = Ending { status, output: child.output, error: child.error, cause: child.cause };
+                        run.ended(child.item_index, &ending);
+                    }
+                }
+            }
+            live.map_runs.insert(number, known.row);
+            self.map_runs.insert(known.row, run);
+            runs.push(known.row);
+        }
+        self.executions.insert(id, live);
+        for (child, processor) in children_to_reload {
+            let record = journal.execution(child)?.ok_or_else(|| missing(child, "no such row"))?;
+            self.reload(journal, &record, processor, machine_name.clone(), nesting + 1, turn, runs)?;
+        }
+        Ok(())
+    }
+}
+
+fn missing(id: ExecutionId, reason: &str) -> journal::Error {
+    journal::Error::Damaged { what: format!("execution {id}"), reason: reason.to_owned() }
+}
+
+fn guarded_step(execution: &mut Execution, at: Timestamp, event: Event) -> Result<Vec<Command>, String> {
+    // A panic in `step` may leave this execution's state half-changed; the caller ends it, so no one looks again.
+    match catch_unwind(AssertUnwindSafe(|| step(execution, at, event))) {
+        Ok(stepped) => stepped.map_err(|error| error.to_string()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            Err(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned()))
+        }
+    }
+}
+
+fn ending(outcome: Outcome) -> Ending {
+    match outcome {
+        Outcome::Succeeded { output } => {
+            Ending { status: Status::Succeeded, output: Some(output), error: None, cause: None }
+        }
+        Outcome::Failed { error, cause } => Ending { status: Status::Failed, output: None, error, cause },
+        Outcome::TimedOut => Ending { status: Status::TimedOut, output: None, error: None, cause: None },
+        Outcome::Aborted { error, cause } => Ending { status: Status::Aborted, output: None, error, cause },
+    }
+}

@@ -1,0 +1,366 @@
+//! The driver: one thread that owns the core and the journal.
+//!
+//! Turn by turn it takes in what happened, has the core decide, makes the decision durable in one
+//! transaction, and only then acts: invokes functions, arms timers, answers callers. When the journal
+//! refuses a turn the driver stops for good, because its memory is ahead of the disk.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use serde_json::Value;
+use starmap_asl::{Event, StateMachine, TaskId, TimerId, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::clock::Clock;
+use crate::core::{Core, Effect, Input, MapRunProgress, NewExecution, Turn};
+use crate::engine::{Error, Notice};
+use crate::invoker::{Invocation, Invoker, Outcome};
+use crate::journal::{Ending, ExecutionId, Journal, StateMachineRecord, Status, Write};
+use crate::limits::MESSAGES_PER_TURN_MAX;
+use crate::names::{derived_uuid, invalid_name};
+
+pub(crate) enum Message {
+    CreateStateMachine { name: String, definition: String, reply: Reply<String> },
+    Start { start: Box<Start>, reply: Reply<Started> },
+    Resume { execution: String, reply: Reply<Started> },
+    Stop { execution: ExecutionId, error: Option<String>, cause: Option<String>, reply: Reply<()> },
+    Wait { execution: ExecutionId, reply: Reply<Ending> },
+    Progress { execution: ExecutionId, reply: Reply<Vec<MapRunProgress>> },
+    TaskStarted { execution: ExecutionId, task: TaskId },
+    TaskEnded { execution: ExecutionId, task: TaskId, outcome: Outcome },
+    Shutdown { reply: Reply<()> },
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// An execution to start.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// ARN or name of the state machine.
+    pub state_machine: String,
+    /// The execution's name; unique among those of the state machine.
+    pub name: String,
+    /// Its input.
+    pub input: Value,
+    /// Kept with the execution for whoever started it.
+    pub annotations: Value,
+}
+
+/// An execution that was started, or taken up again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Started {
+    /// Its row in the journal.
+    pub id: ExecutionId,
+    /// Its ARN.
+    pub arn: String,
+    /// When it was started first.
+    pub started_at: Timestamp,
+}
+
+pub(crate) struct Driver {
+    pub core: Core,
+    pub journal: Box<dyn Journal>,
+    pub invoker: Arc<dyn Invoker>,
+    pub clock: Arc<dyn Clock>,
+    pub runtime: Handle,
+    pub sender: Sender<Message>,
+    pub notices: broadcast::Sender<Notice>,
+    invocations: HashMap<(ExecutionId, TaskId), AbortHandle>,
+    timers: BinaryHeap<Reverse<(Timestamp, ExecutionId, TimerId)>>,
+    armed: HashSet<(ExecutionId, TimerId)>,
+    waiters: HashMap<ExecutionId, Vec<Reply<Ending>>>,
+    attempts: u64,
+}
+
+/// What is told to callers once the turn is durable.
+type Answer = Box<dyn FnOnce()>;
+
+enum Flow {
+    Continue,
+    Stop,
+}
+
+impl Driver {
+    #[allow(clippy::too_many_arguments, reason = "wiring, called once")]
+    pub fn new(
+        core: Core,
+        journal: Box<dyn Journal>,
+        invoker: Arc<dyn Invoker>,
+        clock: Arc<dyn Clock>,
+        runtime: Handle,
+        sender: Sender<Message>,
+        notices: broadcast::Sender<Notice>,
+    ) -> Self {
+        Self {
+            core,
+            journal,
+            invoker,
+            clock,
+            runtime,
+            sender,
+            notices,
+            invocations: HashMap::new(),
+            timers: BinaryHeap::new(),
+            armed: HashSet::new(),
+            waiters: HashMap::new(),
+            attempts: 0,
+        }
+    }
+
+    /// Runs until it is told to stop or the journal refuses.
+    pub fn run(mut self, receiver: Receiver<Message>) {
+        loop {
+            let messages = self.wait_for_messages(&receiver);
+            match self.turn(messages) {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Stop) => break,
+                Err(error) => {
+                    tracing::error!(error = %error, "the journal refused a step; the engine stops");
+                    self.fail_everyone(&receiver, &error);
+                    break;
+                }
+            }
+        }
+        for invocation in self.invocations.into_values() {
+            invocation.abort();
+        }
+    }
+
+    fn wait_for_messages(&self, receiver: &Receiver<Message>) -> Vec<Message> {
+        let first = match self.timers.peek() {
+            None => receiver.recv().ok(),
+            Some(Reverse((due, ..))) => {
+                let wait_ms = u64::try_from(due.0.saturating_sub(self.clock.now().0)).unwrap_or(0);
+                receiver.recv_timeout(Duration::from_millis(wait_ms)).ok()
+            }
+        };
+        let rest = receiver.try_iter().take(MESSAGES_PER_TURN_MAX - 1);
+        first.into_iter().chain(rest).collect()
+    }
+
+    fn turn(&mut self, messages: Vec<Message>) -> Result<Flow, Error> {
+        let at = self.clock.now();
+        let (mut turn, mut answers, mut flow) = (Turn::default(), Vec::<Answer>::new(), Flow::Continue);
+        for message in messages {
+            if let Message::Shutdown { reply } = message {
+                answers.push(Box::new(move || drop(reply.send(Ok(())))));
+                flow = Flow::Stop;
+                break;
+            }
+            self.take_in(at, message, &mut turn, &mut answers);
+        }
+        while let Some(&Reverse((due, execution, timer))) = self.timers.peek()
+            && due <= at
+        {
+            self.timers.pop();
+            if self.armed.remove(&(execution, timer)) {
+                self.core.take_in(at, Input::TimerFired { execution, timer }, &mut turn);
+            }
+        }
+        if !turn.batch.writes.is_empty() {
+            self.journal.append(&turn.batch)?;
+        }
+        self.notify(&turn.batch.writes);
+        for effect in turn.effects {
+            self.carry_out(effect);
+        }
+        for answer in answers {
+            answer();
+        }
+        Ok(flow)
+    }
+
+    fn take_in(&mut self, at: Timestamp, message: Message, turn: &mut Turn, answers: &mut Vec<Answer>) {
+        match message {
+            Message::CreateStateMachine { name, definition, reply } => {
+                let created = self.create_state_machine(at, name, definition, turn);
+                answers.push(Box::new(move || drop(reply.send(created))));
+            }
+            Message::Start { start, reply } => {
+                let started = self.start(at, *start, turn);
+                answers.push(Box::new(move || drop(reply.send(started))));
+            }
+            Message::Resume { execution, reply } => {
+                let resumed = self.resume(at, &execution, turn);
+                answers.push(Box::new(move || drop(reply.send(resumed))));
+            }
+            Message::Stop { execution, error, cause, reply } => {
+                self.core.take_in(at, Input::Stop { execution, error, cause }, turn);
+                answers.push(Box::new(move || drop(reply.send(Ok(())))));
+            }
+            Message::Wait { execution, reply } => self.wait(execution, reply),
+            Message::Progress { execution, reply } => {
+                let progress = self.core.progress(execution);
+                answers.push(Box::new(move || drop(reply.send(Ok(progress)))));
+            }
+            Message::TaskStarted { execution, task } => {
+                self.core.take_in(at, Input::TaskStarted { execution, task }, turn);
+            }
+            Message::TaskEnded { execution, task, outcome } => {
+                self.invocations.remove(&(execution, task));
+                self.core.take_in(at, Input::TaskEnded { execution, task, outcome }, turn);
+            }
+            Message::Shutdown { .. } => {}
+        }
+    }
+
+    fn create_state_machine(
+        &mut self,
+        at: Timestamp,
+        name: String,
+        definition: String,
+        turn: &mut Turn,
+    ) -> Result<String, Error> {
+        if let Some(reason) = invalid_name(&name) {
+            return Err(Error::InvalidName { name, reason });
+        }
+        let machine = match StateMachine::parse(&definition) {
+            (Some(machine), _) => machine,
+            (None, diagnostics) => return Err(Error::InvalidDefinition { name, diagnostics }),
+        };
+        let arn = self.core.naming().state_machine(&name);
+        if let Some(there) = self.journal.state_machine(&arn)? {
+            if there.definition != definition {
+                return Err(Error::StateMachineExists { name });
+            }
+        } else if !self.core.knows(&arn) {
+            let record = StateMachineRecord { arn: arn.clone(), name, definition, created_at: at };
+            turn.batch.writes.push(Write::StateMachine(record));
+        }
+        self.core.add_state_machine(arn.clone(), machine);
+        Ok(arn)
+    }
+
+    fn start(&mut self, at: Timestamp, start: Start, turn: &mut Turn) -> Result<Started, Error> {
+        if let Some(reason) = invalid_name(&start.name) {
+            return Err(Error::InvalidName { name: start.name, reason });
+        }
+        let machine = self.journal.state_machine(&start.state_machine)?;
+        let machine = machine.ok_or(Error::NoStateMachine { name: start.state_machine })?;
+        if !self.core.knows(&machine.arn) {
+            match StateMachine::parse(&machine.definition) {
+                (Some(parsed), _) => self.core.add_state_machine(machine.arn.clone(), parsed),
+                (None, diagnostics) => {
+                    return Err(Error::InvalidDefinition { name: machine.name, diagnostics });
+                }
+            }
+        }
+        let arn = self.core.naming().execution(&machine.name, &start.name);
+        if self.core.has_arn(&arn) || self.journal.find_execution(&arn)?.is_some() {
+            return Err(Error::ExecutionExists { arn });
+        }
+        let new = NewExecution {
+            state_machine_arn: machine.arn,
+            state_machine_name: machine.name,
+            name: start.name,
+            input: start.input,
+            annotations: start.annotations,
+        };
+        let id = self.core.take_in(at, Input::Start(Box::new(new)), turn);
+        let id = id.expect("starting an execution gives its row");
+        Ok(Started { id, arn, started_at: at })
+    }
+
+    fn resume(&mut self, at: Timestamp, execution: &str, turn: &mut Turn) -> Result<Started, Error> {
+        let record = self.journal.find_execution(execution)?;
+        let record = record.ok_or_else(|| Error::NoExecution { execution: execution.to_owned() })?;
+        if record.parent.is_some() {
+            return Err(Error::IsChild { arn: record.arn });
+        }
+        if record.status != Status::Running {
+            return Err(Error::HasEnded { arn: record.arn, status: record.status });
+        }
+        if !self.core.is_live(record.id) {
+            self.core.recover(at, self.journal.as_ref(), record.id, turn)?;
+        }
+        Ok(Started { id: record.id, arn: record.arn, started_at: record.started_at })
+    }
+
+    fn wait(&mut self, execution: ExecutionId, reply: Reply<Ending>) {
+        if self.core.is_live(execution) {
+            self.waiters.entry(execution).or_default().push(reply);
+            return;
+        }
+        let ended = match self.journal.execution(execution) {
+            Err(error) => Err(error.into()),
+            Ok(Some(record)) if record.status != Status::Running => {
+                Ok(Ending { status: record.status, output: record.output, error: record.error, cause: record.cause })
+            }
+            Ok(_) => Err(Error::NoExecution { execution: execution.to_string() }),
+        };
+        drop(reply.send(ended));
+    }
+
+    fn notify(&self, writes: &[Write]) {
+        for write in writes {
+            if let Write::Event { execution, event: Event::TaskStarted { .. }, .. } = write {
+                // No one may be listening.
+                let _ = self.notices.send(Notice::TaskStarted { execution: *execution });
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Invoke { execution, task, function, payload } => self.invoke(execution, task, function, payload),
+            Effect::CancelInvoke { execution, task } => {
+                if let Some(invocation) = self.invocations.remove(&(execution, task)) {
+                    invocation.abort();
+                }
+            }
+            Effect::ArmTimer { execution, timer, due } => {
+                self.armed.insert((execution, timer));
+                self.timers.push(Reverse((due, execution, timer)));
+            }
+            Effect::DisarmTimer { execution, timer } => {
+                self.armed.remove(&(execution, timer));
+            }
+            Effect::Ended { execution, parent, ending } => {
+                for waiter in self.waiters.remove(&execution).unwrap_or_default() {
+                    drop(waiter.send(Ok(ending.clone())));
+                }
+                let _ = self.notices.send(Notice::Ended { execution, parent, ending: Box::new(ending) });
+            }
+        }
+    }
+
+    fn invoke(&mut self, execution: ExecutionId, task: TaskId, function: String, payload: Vec<u8>) {
+        self.attempts += 1;
+        let unique = [execution.0, task.0, self.attempts, self.clock.now().0 as u64].map(|part| part.to_string());
+        let request_id = derived_uuid(&unique.each_ref().map(String::as_str));
+        let (started, taken) = oneshot::channel();
+        let invoking = Arc::clone(&self.invoker).invoke(Invocation { request_id, function, payload, started });
+        let sender = self.sender.clone();
+        let joined = self.runtime.spawn(async move {
+            let mut invoking = invoking;
+            // The start is told before the end even when both are ready.
+            let outcome = tokio::select! {
+                biased;
+                Ok(_) = taken => {
+                    let _ = sender.send(Message::TaskStarted { execution, task });
+                    invoking.await
+                }
+                outcome = &mut invoking => outcome,
+            };
+            let _ = sender.send(Message::TaskEnded { execution, task, outcome });
+        });
+        self.invocations.insert((execution, task), joined.abort_handle());
+    }
+
+    fn fail_everyone(&mut self, receiver: &Receiver<Message>, error: &Error) {
+        let reason = error.to_string();
+        for waiter in self.waiters.drain().flat_map(|(_, waiters)| waiters) {
+            drop(waiter.send(Err(Error::Stopped { reason: reason.clone() })));
+        }
+        for message in receiver.try_iter() {
+            if let Message::Wait { reply, .. } = message {
+                drop(reply.send(Err(Error::Stopped { reason: reason.clone() })));
+            }
+        }
+    }
+}

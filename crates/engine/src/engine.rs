@@ -1,0 +1,240 @@
+//! The engine as callers see it: a handle to the driver's thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use starmap_asl::Diagnostic;
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::clock::Clock;
+use crate::core::{Core, MapRunProgress};
+use crate::driver::{Driver, Message, Reply, Start, Started};
+use crate::invoker::Invoker;
+use crate::journal::{self, Ending, ExecutionId, Journal, Status};
+use crate::limits::{Limits, NOTICES_MAX};
+use crate::names::Naming;
+
+/// Something that a progress display wants to know. May be lost by a slow listener; the journal is the truth.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// A worker took a task of this execution.
+    TaskStarted {
+        /// Which execution.
+        execution: ExecutionId,
+    },
+    /// An execution ended.
+    Ended {
+        /// Which execution.
+        execution: ExecutionId,
+        /// For a child: the execution whose map run it belongs to, and which item it was.
+        parent: Option<(ExecutionId, u64)>,
+        /// How.
+        ending: Box<Ending>,
+    },
+}
+
+/// Why the engine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal refused.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The engine has stopped.
+    #[error("the engine has stopped: {reason}")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// A name that AWS would not take.
+    #[error("the name {name:?} {reason}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The definition has errors.
+    #[error("the definition of {name} is not valid:\n{}", listed(.diagnostics))]
+    InvalidDefinition {
+        /// Which state machine.
+        name: String,
+        /// All that was found.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// Another definition has that name.
+    #[error("a state machine named {name} with another definition is in the journal already")]
+    StateMachineExists {
+        /// Its name.
+        name: String,
+    },
+    /// No such state machine.
+    #[error("there is no state machine {name}")]
+    NoStateMachine {
+        /// As asked for.
+        name: String,
+    },
+    /// An execution has that name.
+    #[error("execution {arn} exists already\nhint: choose another name")]
+    ExecutionExists {
+        /// Its ARN.
+        arn: String,
+    },
+    /// No such execution.
+    #[error("there is no execution {execution} in this journal\nhint: `starmap executions list` shows those that are")]
+    NoExecution {
+        /// As asked for.
+        execution: String,
+    },
+    /// A child can't be resumed by itself.
+    #[error("{arn} is a child execution; resume the execution that it belongs to")]
+    IsChild {
+        /// Its ARN.
+        arn: String,
+    },
+    /// Only a running execution can be resumed.
+    #[error("execution {arn} has ended ({})", .status.as_str())]
+    HasEnded {
+        /// Its ARN.
+        arn: String,
+        /// How.
+        status: Status,
+    },
+}
+
+fn listed(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|diagnostic| format!("  {diagnostic}")).collect::<Vec<_>>().join("\n")
+}
+
+/// What an engine is made of; everything that is not pure enters here.
+pub struct Parts {
+    /// Where decisions are kept.
+    pub journal: Box<dyn Journal>,
+    /// Who runs functions.
+    pub invoker: Arc<dyn Invoker>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where invocations wait for their answers.
+    pub runtime: Handle,
+    /// How ARNs are written.
+    pub naming: Naming,
+    /// How far things may go.
+    pub limits: Limits,
+}
+
+/// A running engine. Dropping it stops it; what was recorded can be resumed.
+#[derive(Debug)]
+pub struct Engine {
+    sender: Sender<Message>,
+    notices: broadcast::Sender<Notice>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts an engine on a journal. Nothing is resumed by itself: see [`Engine::resume`].
+    ///
+    /// # Errors
+    /// [`Error::Journal`] if the journal can't be read.
+    pub fn start(parts: Parts) -> Result<Self, Error> {
+        let (sender, receiver) = channel();
+        let (notices, _) = broadcast::channel(NOTICES_MAX);
+        let core = Core::new(parts.naming, parts.limits, parts.journal.last_rows()?);
+        let driver = Driver::new(
+            core,
+            parts.journal,
+            parts.invoker,
+            parts.clock,
+            parts.runtime,
+            sender.clone(),
+            notices.clone(),
+        );
+        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || driver.run(receiver));
+        let thread = thread.map_err(|error| Error::Stopped { reason: format!("its thread did not start: {error}") })?;
+        Ok(Self { sender, notices, thread: Some(thread) })
+    }
+
+    /// Creates a state machine; the same name with the same definition is the same state machine.
+    ///
+    /// # Errors
+    /// [`Error::InvalidDefinition`] with everything that is wrong, [`Error::StateMachineExists`].
+    pub async fn create_state_machine(&self, name: &str, definition: &str) -> Result<String, Error> {
+        let (name, definition) = (name.to_owned(), definition.to_owned());
+        self.ask(|reply| Message::CreateStateMachine { name, definition, reply }).await
+    }
+
+    /// Starts an execution. Once this returns, the execution survives a crash.
+    ///
+    /// # Errors
+    /// [`Error::NoStateMachine`], [`Error::ExecutionExists`], [`Error::InvalidName`].
+    pub async fn start_execution(&self, start: Start) -> Result<Started, Error> {
+        self.ask(|reply| Message::Start { start: Box::new(start), reply }).await
+    }
+
+    /// Takes up an execution that was running when its engine stopped, by ARN or name.
+    ///
+    /// # Errors
+    /// [`Error::NoExecution`], [`Error::HasEnded`].
+    pub async fn resume(&self, execution: &str) -> Result<Started, Error> {
+        self.ask(|reply| Message::Resume { execution: execution.to_owned(), reply }).await
+    }
+
+    /// Aborts an execution with its children; one that has ended stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn stop_execution(
+        &self,
+        execution: ExecutionId,
+        error: Option<String>,
+        cause: Option<String>,
+    ) -> Result<(), Error> {
+        self.ask(|reply| Message::Stop { execution, error, cause, reply }).await
+    }
+
+    /// Waits for an execution's end.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the engine stops before.
+    pub async fn wait(&self, execution: ExecutionId) -> Result<Ending, Error> {
+        self.ask(|reply| Message::Wait { execution, reply }).await
+    }
+
+    /// Item counts of the map runs that an execution has under way now.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn progress(&self, execution: ExecutionId) -> Result<Vec<MapRunProgress>, Error> {
+        self.ask(|reply| Message::Progress { execution, reply }).await
+    }
+
+    /// Listens from now on.
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Stops: invocations under way are given up, nothing recorded is lost, executions stay resumable.
+    pub async fn shutdown(mut self) {
+        // If the driver is gone already there is nothing to stop.
+        let _ = self.ask(|reply| Message::Shutdown { reply }).await;
+        if let Some(thread) = self.thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, Error> {
+        let stopped = || Error::Stopped { reason: "its driver has ended; the log says why".to_owned() };
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(message(reply)).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let (reply, _) = oneshot::channel();
+            let _ = self.sender.send(Message::Shutdown { reply });
+        }
+    }
+}

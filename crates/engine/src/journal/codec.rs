@@ -1,0 +1,185 @@
+//! How events and history entries are written in the journal.
+//!
+//! These shapes are a promise to every journal that exists: fields may be added, never renamed or reused.
+//! That is why the core types of `asl` are converted here and not serialised as they are.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use starmap_asl::{Event, EventKind, HistoryEvent, MapRunId, Resource, TaskId, TimerId};
+
+use super::HistoryRow;
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum StoredEvent {
+    Started,
+    TaskStarted { task: u64 },
+    TaskSubmitted { task: u64, output: Value },
+    TaskSucceeded { task: u64, output: Value },
+    TaskFailed { task: u64, error: String, cause: String },
+    TaskHeartbeat { task: u64 },
+    TimerFired { timer: u64 },
+    MapRunStarted { map_run: u64, arn: String },
+    MapRunSucceeded { map_run: u64, output: Value },
+    MapRunFailed { map_run: u64, error: String, cause: String },
+    StopRequested { error: Option<String>, cause: Option<String> },
+}
+
+pub(crate) fn event_to_text(event: &Event) -> String {
+    let stored = match event.clone() {
+        Event::Started => StoredEvent::Started,
+        Event::TaskStarted { task } => StoredEvent::TaskStarted { task: task.0 },
+        Event::TaskSubmitted { task, output } => StoredEvent::TaskSubmitted { task: task.0, output },
+        Event::TaskSucceeded { task, output } => StoredEvent::TaskSucceeded { task: task.0, output },
+        Event::TaskFailed { task, error, cause } => StoredEvent::TaskFailed { task: task.0, error, cause },
+        Event::TaskHeartbeat { task } => StoredEvent::TaskHeartbeat { task: task.0 },
+        Event::TimerFired { timer } => StoredEvent::TimerFired { timer: timer.0 },
+        Event::MapRunStarted { map_run, arn } => StoredEvent::MapRunStarted { map_run: map_run.0, arn },
+        Event::MapRunSucceeded { map_run, output } => StoredEvent::MapRunSucceeded { map_run: map_run.0, output },
+        Event::MapRunFailed { map_run, error, cause } => StoredEvent::MapRunFailed { map_run: map_run.0, error, cause },
+        Event::StopRequested { error, cause } => StoredEvent::StopRequested { error, cause },
+    };
+    serde_json::to_string(&stored).expect("strings, numbers and JSON values always serialise")
+}
+
+pub(crate) fn event_from_text(text: &str) -> Result<Event, String> {
+    let stored: StoredEvent = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(match stored {
+        StoredEvent::Started => Event::Started,
+        StoredEvent::TaskStarted { task } => Event::TaskStarted { task: TaskId(task) },
+        StoredEvent::TaskSubmitted { task, output } => Event::TaskSubmitted { task: TaskId(task), output },
+        StoredEvent::TaskSucceeded { task, output } => Event::TaskSucceeded { task: TaskId(task), output },
+        StoredEvent::TaskFailed { task, error, cause } => Event::TaskFailed { task: TaskId(task), error, cause },
+        StoredEvent::TaskHeartbeat { task } => Event::TaskHeartbeat { task: TaskId(task) },
+        StoredEvent::TimerFired { timer } => Event::TimerFired { timer: TimerId(timer) },
+        StoredEvent::MapRunStarted { map_run, arn } => Event::MapRunStarted { map_run: MapRunId(map_run), arn },
+        StoredEvent::MapRunSucceeded { map_run, output } => {
+            Event::MapRunSucceeded { map_run: MapRunId(map_run), output }
+        }
+        StoredEvent::MapRunFailed { map_run, error, cause } => {
+            Event::MapRunFailed { map_run: MapRunId(map_run), error, cause }
+        }
+        StoredEvent::StopRequested { error, cause } => Event::StopRequested { error, cause },
+    })
+}
+
+pub(crate) fn history_row(event: &HistoryEvent) -> HistoryRow {
+    HistoryRow {
+        id: event.id,
+        previous_id: event.previous_id,
+        at: event.at,
+        name: event.kind.name().to_owned(),
+        details: details(&event.kind),
+    }
+}
+
+fn details(kind: &EventKind) -> Value {
+    match kind.clone() {
+        EventKind::ExecutionStarted { input, role_arn } => {
+            json!({ "input": input, "role_arn": role_arn })
+        }
+        EventKind::ExecutionSucceeded { output }
+        | EventKind::LambdaFunctionSucceeded { output }
+        | EventKind::ActivitySucceeded { output } => json!({ "output": output }),
+        EventKind::ExecutionFailed { error, cause } | EventKind::ExecutionAborted { error, cause } => {
+            present([("error", error.map(Value::String)), ("cause", cause.map(Value::String))])
+        }
+        EventKind::StateEntered { name, input, .. } => json!({ "name": name, "input": input }),
+        EventKind::StateExited { name, output, .. } => json!({ "name": name, "output": output }),
+        EventKind::LambdaFunctionScheduled { resource, input, timeout_s } => present([
+            ("resource", Some(Value::String(resource))),
+            ("input", Some(input)),
+            ("timeout_s", timeout_s.map(Value::from)),
+        ]),
+        EventKind::ActivityScheduled { resource, input, timeout_s, heartbeat_s } => present([
+            ("resource", Some(Value::String(resource))),
+            ("input", Some(input)),
+            ("timeout_s", timeout_s.map(Value::from)),
+            ("heartbeat_s", heartbeat_s.map(Value::from)),
+        ]),
+        EventKind::LambdaFunctionFailed { error, cause }
+        | EventKind::ActivityFailed { error, cause }
+        | EventKind::MapRunFailed { error, cause } => json!({ "error": error, "cause": cause }),
+        EventKind::LambdaFunctionTimedOut { error, cause } | EventKind::ActivityTimedOut { error, cause } => {
+            present([("error", Some(Value::String(error))), ("cause", cause.map(Value::String))])
+        }
+        EventKind::TaskScheduled { resource, parameters, timeout_s, heartbeat_s } => present([
+            ("resource", Some(resource_text(&resource))),
+            ("parameters", Some(parameters)),
+            ("timeout_s", timeout_s.map(Value::from)),
+            ("heartbeat_s", heartbeat_s.map(Value::from)),
+        ]),
+        EventKind::TaskStarted { resource } => json!({ "resource": resource.arn() }),
+        EventKind::TaskSubmitted { resource, output } | EventKind::TaskSucceeded { resource, output } => {
+            json!({ "resource": resource.arn(), "output": output })
+        }
+        EventKind::TaskFailed { resource, error, cause } => {
+            json!({ "resource": resource.arn(), "error": error, "cause": cause })
+        }
+        EventKind::TaskTimedOut { resource, error, cause } => present([
+            ("resource", Some(resource_text(&resource))),
+            ("error", Some(Value::String(error))),
+            ("cause", cause.map(Value::String)),
+        ]),
+        EventKind::MapStateStarted { length } => json!({ "length": length }),
+        EventKind::MapIterationStarted { name, index }
+        | EventKind::MapIterationSucceeded { name, index }
+        | EventKind::MapIterationFailed { name, index }
+        | EventKind::MapIterationAborted { name, index } => json!({ "name": name, "index": index }),
+        EventKind::MapRunStarted { arn } => json!({ "map_run_arn": arn }),
+        EventKind::StateAborted { .. }
+        | EventKind::ExecutionTimedOut
+        | EventKind::LambdaFunctionStarted
+        | EventKind::ActivityStarted
+        | EventKind::MapStateSucceeded
+        | EventKind::MapStateFailed
+        | EventKind::MapRunSucceeded
+        | EventKind::MapRunAborted
+        | EventKind::ParallelStateStarted
+        | EventKind::ParallelStateSucceeded
+        | EventKind::ParallelStateFailed => json!({}),
+    }
+}
+
+fn resource_text(resource: &Resource) -> Value {
+    Value::String(resource.arn().to_owned())
+}
+
+fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect::<Map<String, Value>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_reads_back_as_it_was_written() {
+        let (task, map_run) = (TaskId(7), MapRunId(2));
+        let text = |text: &str| text.to_owned();
+        let events = [
+            Event::Started,
+            Event::TaskStarted { task },
+            Event::TaskSubmitted { task, output: json!({ "z": 1, "a": [null, 1.5] }) },
+            Event::TaskSucceeded { task, output: json!("ü\u{0}") },
+            Event::TaskFailed { task, error: text("E"), cause: text("c") },
+            Event::TaskHeartbeat { task },
+            Event::TimerFired { timer: TimerId(u64::MAX) },
+            Event::MapRunStarted { map_run, arn: text("arn") },
+            Event::MapRunSucceeded { map_run, output: json!([]) },
+            Event::MapRunFailed { map_run, error: text("E"), cause: text("") },
+            Event::StopRequested { error: None, cause: Some(text("c")) },
+        ];
+        for event in events {
+            assert_eq!(event_from_text(&event_to_text(&event)), Ok(event));
+        }
+    }
+
+    #[test]
+    fn the_written_form_is_the_promised_one() {
+        let event = Event::TaskFailed { task: TaskId(3), error: "E".to_owned(), cause: "c".to_owned() };
+        assert_eq!(event_to_text(&event), r#"{"type":"task_failed","task":3,"error":"E","cause":"c"}"#);
+        assert!(event_from_text(r#"{"type":"from_the_future"}"#).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! A journal in memory, for tests and simulated time.
+//!
+//! Cloning gives another handle to the same journal, so that a test can drop an engine as a crash would
+//! and open a new one on what was recorded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use starmap_asl::{Event, Timestamp};
+
+use super::{
+    Batch, ChildRecord, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRecord,
+    MapRunRow, StateMachineRecord, Write,
+};
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default)]
+pub struct MemoryJournal {
+    rows: Arc<Mutex<Rows>>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    machines: Vec<StateMachineRecord>,
+    executions: Vec<ExecutionRecord>,
+    events: Vec<(ExecutionId, Timestamp, Event)>,
+    history: Vec<(ExecutionId, HistoryRow)>,
+    map_runs: Vec<MapRunRecord>,
+    invocations: Vec<InvocationRow>,
+}
+
+impl MemoryJournal {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        // A panic elsewhere can't leave the vectors half-written.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn append(&mut self, batch: &Batch) -> Result<(), Error> {
+        let mut rows = self.rows();
+        let mut next_sequences = HashMap::new();
+        for write in &batch.writes {
+            let Write::Event { execution, sequence, .. } = write else {
+                continue;
+            };
+            let there = || rows.events.iter().filter(|(id, ..)| id == execution).count() as u64;
+            let next = next_sequences.entry(*execution).or_insert_with(there);
+            if sequence != next {
+                return Err(Error::Damaged {
+                    what: format!("event {sequence} of execution {execution}"),
+                    reason: format!("the next one is {next}"),
+                });
+            }
+            *next += 1;
+        }
+        for write in &batch.writes {
+            match write.clone() {
+                Write::StateMachine(record) => rows.machines.push(record),
+                Write::Execution(record) => rows.executions.push(*record),
+                Write::Event { execution, at, event, .. } => rows.events.push((execution, at, event)),
+                Write::History { execution, row } => rows.history.push((execution, row)),
+                Write::ExecutionEnded { execution, at, ending } => {
+                    for record in rows.executions.iter_mut().filter(|record| record.id == execution) {
+                        record.status = ending.status;
+                        record.output.clone_from(&ending.output);
+                        record.error.clone_from(&ending.error);
+                        record.cause.clone_from(&ending.cause);
+                        record.stopped_at = Some(at);
+                    }
+                }
+                Write::MapRun(record) => rows.map_runs.push(record),
+                Write::MapRunEnded { map_run, at, status } => {
+                    for record in rows.map_runs.iter_mut().filter(|record| record.row == map_run) {
+                        record.status = status;
+                        record.stopped_at = Some(at);
+                    }
+                }
+                Write::Invocation(row) => rows.invocations.push(row),
+            }
+        }
+        Ok(())
+    }
+
+    fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error> {
+        let rows = self.rows();
+        Ok((
+            rows.executions.iter().map(|record| record.id).max().unwrap_or(ExecutionId(0)),
+            rows.map_runs.iter().map(|record| record.row).max().unwrap_or(MapRunRow(0)),
+        ))
+    }
+
+    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error> {
+        Ok(self.rows().machines.iter().find(|record| record.arn == arn_or_name || record.name == arn_or_name).cloned())
+    }
+
+    fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error> {
+        Ok(self.rows().executions.iter().find(|record| record.id == id).cloned())
+    }
+
+    fn find_execution(&self, arn_or_name: &str) -> Result<Option<ExecutionRecord>, Error> {
+        let rows = self.rows();
+        if let Some(record) = rows.executions.iter().find(|record| record.arn == arn_or_name) {
+            return Ok(Some(record.clone()));
+        }
+        let mut named = rows.executions.iter().filter(|record| record.name == arn_or_name);
+        Ok(match (named.next(), named.next()) {
+            (Some(record), None) => Some(record.clone()),
+            _ => None,
+        })
+    }
+
+    fn executions(&self, limit: usize) -> Result<Vec<ExecutionRecord>, Error> {
+        Ok(self.rows().executions.iter().rev().filter(|record| record.parent.is_none()).take(limit).cloned().collect())
+    }
+
+    fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
+        let rows = self.rows();
+        let own = rows.events.iter().filter(|(id, ..)| *id == execution);
+        Ok(own.map(|(_, at, event)| (*at, event.clone())).collect())
+    }
+
+    fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
+        let rows = self.rows();
+        let own = rows.history.iter().filter(|(id, row)| *id == execution && row.id > after);
+        Ok(own.take(limit).map(|(_, row)| row.clone()).collect())
+    }
+
+    fn map_runs(&self, execution: ExecutionId) -> Result<Vec<MapRunRecord>, Error> {
+        Ok(self.rows().map_runs.iter().filter(|record| record.execution == execution).cloned().collect())
+    }
+
+    fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error> {
+        let rows = self.rows();
+        let mut children: Vec<ChildRecord> = rows
+            .executions
+            .iter()
+            .filter_map(|record| {
+                let parent = record.parent.filter(|parent| parent.map_run == map_run)?;
+                Some(ChildRecord {
+                    id: record.id,
+                    item_index: parent.item_index,
+                    status: record.status,
+                    output: record.output.clone(),
+                    error: record.error.clone(),
+                    cause: record.cause.clone(),
+                    started_at: record.started_at,
+                    stopped_at: record.stopped_at,
+                })
+            })
+            .collect();
+        children.sort_by_key(|child| child.item_index);
+        Ok(children)
+    }
+
+    fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error> {
+        let rows = self.rows();
+        let belongs = |id: ExecutionId| {
+            let parent = rows.executions.iter().find(|record| record.id == id).and_then(|record| record.parent);
+            id == execution
+                || parent.is_some_and(|parent| {
+                    rows.map_runs.iter().any(|run| run.row == parent.map_run && run.execution == execution)
+                })
+        };
+        Ok(rows.invocations.iter().filter(|row| belongs(row.execution)).cloned().collect())
+    }
+}

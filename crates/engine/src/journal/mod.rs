@@ -1,0 +1,330 @@
+//! The journal: what the engine has decided, on disk before it acts.
+//!
+//! The driver hands over one [`Batch`] per turn; a journal makes it durable as a whole or not at all, and
+//! only then does anything happen outside. Recovery reads the events back and replays them.
+//! [`sqlite`] is the journal people get; [`memory`] is for tests and simulation; [`suite`] is what every
+//! journal must pass.
+
+use std::fmt;
+
+use serde_json::Value;
+use starmap_asl::{Event, Timestamp};
+
+pub(crate) mod codec;
+pub mod memory;
+pub mod sqlite;
+pub mod suite;
+
+/// An execution's row in the journal. Allocated by the engine, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExecutionId(pub u64);
+
+impl fmt::Display for ExecutionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A map run's row in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MapRunRow(pub u64);
+
+/// A position in the events of one execution, counted from 0.
+pub type Sequence = u64;
+
+/// How far an execution or a map run has come; AWS's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Not ended.
+    Running,
+    /// Ended with an output.
+    Succeeded,
+    /// Ended with an error.
+    Failed,
+    /// Ended by its own time limit.
+    TimedOut,
+    /// Stopped from outside.
+    Aborted,
+}
+
+impl Status {
+    /// AWS's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::TimedOut => "TIMED_OUT",
+            Self::Aborted => "ABORTED",
+        }
+    }
+
+    /// The status spelled `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Running, Self::Succeeded, Self::Failed, Self::TimedOut, Self::Aborted]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
+/// A state machine as it was created.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateMachineRecord {
+    /// Its ARN.
+    pub arn: String,
+    /// Its name, unique in the journal.
+    pub name: String,
+    /// The definition as given, ASL text.
+    pub definition: String,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// The item that a child execution carries out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parent {
+    /// The map run.
+    pub map_run: MapRunRow,
+    /// Which of its items, from 0.
+    pub item_index: u64,
+}
+
+/// An execution as it was started, and how it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionRecord {
+    /// Its row.
+    pub id: ExecutionId,
+    /// Its ARN, unique.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The state machine it runs (for a child: the machine of the whole run).
+    pub state_machine_arn: String,
+    /// Where the processor of a child execution is in the definition.
+    pub processor: Option<String>,
+    /// The item of a child execution.
+    pub parent: Option<Parent>,
+    /// Its input.
+    pub input: Value,
+    /// What the one who started it wants to find again; the engine never looks inside.
+    pub annotations: Value,
+    /// The limit on a state's input and output that it was started under; a replay must keep it.
+    pub payload_bytes_max: Option<usize>,
+    /// How far it has come.
+    pub status: Status,
+    /// Its output, once [`Status::Succeeded`].
+    pub output: Option<Value>,
+    /// The error's name, once it ended otherwise and gave one.
+    pub error: Option<String>,
+    /// The error's cause.
+    pub cause: Option<String>,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// A map run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapRunRecord {
+    /// Its row.
+    pub row: MapRunRow,
+    /// Its ARN.
+    pub arn: String,
+    /// The execution whose Map state it carries out.
+    pub execution: ExecutionId,
+    /// The map run's number inside that execution.
+    pub number: u64,
+    /// The Map state's name.
+    pub state: String,
+    /// Items in all.
+    pub item_count: u64,
+    /// How far it has come.
+    pub status: Status,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// One event of an execution's history, as people and the API see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryRow {
+    /// From 1.
+    pub id: u64,
+    /// The event that led here; 0 for none.
+    pub previous_id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// AWS's name of the event's type.
+    pub name: String,
+    /// What the event carries, keys in snake case.
+    pub details: Value,
+}
+
+/// One finished attempt of a task, with its bill.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvocationRow {
+    /// The execution it was made for.
+    pub execution: ExecutionId,
+    /// The task's number inside that execution.
+    pub task: u64,
+    /// Function name.
+    pub function: String,
+    /// Request id.
+    pub request_id: String,
+    /// Log stream of the worker.
+    pub log_stream: String,
+    /// Milliseconds from hand-over to answer.
+    pub duration_ms: f64,
+    /// Milliseconds billed.
+    pub billed_ms: u64,
+    /// The function's memory, MiB.
+    pub memory_mib: u32,
+    /// Peak resident set, MiB.
+    pub max_memory_used_mib: u32,
+    /// Process start to first poll, milliseconds, on a cold start.
+    pub init_ms: Option<f64>,
+    /// The error's name if the attempt failed.
+    pub error: Option<String>,
+    /// When the answer came.
+    pub at: Timestamp,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// Any but [`Status::Running`].
+    pub status: Status,
+    /// Output of a success.
+    pub output: Option<Value>,
+    /// Name of an error.
+    pub error: Option<String>,
+    /// Cause of an error.
+    pub cause: Option<String>,
+}
+
+/// One change to the journal.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields say it: what changed, and to what")]
+pub enum Write {
+    /// A state machine was created.
+    StateMachine(StateMachineRecord),
+    /// An execution was created.
+    Execution(Box<ExecutionRecord>),
+    /// An event happened to an execution; `sequence` counts from 0 without gaps.
+    Event { execution: ExecutionId, sequence: Sequence, at: Timestamp, event: Event },
+    /// The history grew.
+    History { execution: ExecutionId, row: HistoryRow },
+    /// An execution ended.
+    ExecutionEnded { execution: ExecutionId, at: Timestamp, ending: Ending },
+    /// A map run was created.
+    MapRun(MapRunRecord),
+    /// A map run ended.
+    MapRunEnded { map_run: MapRunRow, at: Timestamp, status: Status },
+    /// A task's attempt finished.
+    Invocation(InvocationRow),
+}
+
+/// Changes that become durable together.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// In the order in which they were decided.
+    pub writes: Vec<Write>,
+}
+
+/// A child execution as recovery and listings need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildRecord {
+    /// Its row.
+    pub id: ExecutionId,
+    /// Which item, from 0.
+    pub item_index: u64,
+    /// How far it has come.
+    pub status: Status,
+    /// Its output, once it succeeded.
+    pub output: Option<Value>,
+    /// The error's name, if it failed.
+    pub error: Option<String>,
+    /// The error's cause, if it failed.
+    pub cause: Option<String>,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// Why the journal did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file can't be opened, or is not a journal.
+    #[error("journal {path}: {reason}")]
+    Open {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk is full.
+    #[error(
+        "journal: the disk is full, nothing of this step was recorded\nhint: make room and run again with --resume"
+    )]
+    Full,
+    /// SQLite refused.
+    #[error("journal: {doing}")]
+    Sqlite {
+        /// What we were doing.
+        doing: &'static str,
+        /// SQLite's own words.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A row does not say what it must.
+    #[error("journal: {what} is damaged: {reason}")]
+    Damaged {
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Durable storage of what the engine decided.
+///
+/// Callers: one writer at a time. After [`append`](Journal::append) returned `Ok`, the batch survives a
+/// power cut; after `Err`, none of it is there and the writer must stop, because its memory is ahead.
+/// Implementors: reads see everything appended before.
+pub trait Journal: Send {
+    /// Makes a batch durable, as a whole or not at all.
+    fn append(&mut self, batch: &Batch) -> Result<(), Error>;
+
+    /// The highest execution and map run rows given out so far, 0 if none.
+    fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error>;
+
+    /// A state machine by ARN or name.
+    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error>;
+
+    /// An execution by row.
+    fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error>;
+
+    /// An execution by ARN, or by name if no other execution has it.
+    fn find_execution(&self, arn_or_name: &str) -> Result<Option<ExecutionRecord>, Error>;
+
+    /// Executions that are not children, newest first.
+    fn executions(&self, limit: usize) -> Result<Vec<ExecutionRecord>, Error>;
+
+    /// All events of an execution, in order.
+    fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error>;
+
+    /// The history of an execution after event `after`, at most `limit` rows.
+    fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error>;
+
+    /// The map runs of an execution, oldest first.
+    fn map_runs(&self, execution: ExecutionId) -> Result<Vec<MapRunRecord>, Error>;
+
+    /// The children of a map run that exist so far, by item index.
+    fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error>;
+
+    /// The finished attempts of an execution and of all its children, in the order in which they finished.
+    fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error>;
+}

@@ -1,0 +1,476 @@
+//! The journal as an SQLite file that people can open with the tools they know.
+//!
+//! WAL with `synchronous = FULL`: a committed batch survives a power cut. One transaction per batch is
+//! the group commit: everything the driver took in during one turn shares one sync.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, named_params, params};
+use serde_json::Value;
+use starmap_asl::{Event, Timestamp};
+
+use super::{
+    Batch, ChildRecord, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRecord,
+    MapRunRow, Parent, StateMachineRecord, Status, Write, codec,
+};
+
+/// `PRAGMA application_id` of a journal: "star" in ASCII.
+const APPLICATION_ID: i32 = 0x7374_6172;
+/// `PRAGMA user_version`: raised whenever the schema changes, never reused.
+const SCHEMA_VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE state_machines (
+  arn        TEXT PRIMARY KEY,
+  name       TEXT NOT NULL UNIQUE,
+  definition TEXT NOT NULL,
+  created_at INTEGER NOT NULL           -- milliseconds since the Unix epoch, as all times here
+) STRICT;
+CREATE TABLE executions (
+  id                INTEGER PRIMARY KEY,
+  arn               TEXT NOT NULL UNIQUE,
+  name              TEXT NOT NULL,
+  state_machine_arn TEXT NOT NULL,
+  processor         TEXT,               -- of a child: where its processor is in the definition
+  map_run           INTEGER,            -- of a child
+  item_index        INTEGER,            -- of a child, from 0
+  input             TEXT NOT NULL,      -- JSON, as output and annotations
+  annotations       TEXT NOT NULL,
+  payload_bytes_max INTEGER,            -- NULL: no limit
+  status            TEXT NOT NULL,
+  output            TEXT,
+  error             TEXT,
+  cause             TEXT,
+  started_at        INTEGER NOT NULL,
+  stopped_at        INTEGER
+) STRICT;
+CREATE INDEX executions_by_map_run ON executions (map_run, item_index) WHERE map_run IS NOT NULL;
+CREATE INDEX executions_by_name ON executions (name);
+CREATE TABLE events (                   -- what happened; replayed after a crash
+  execution INTEGER NOT NULL,
+  sequence  INTEGER NOT NULL,
+  at        INTEGER NOT NULL,
+  event     TEXT NOT NULL,
+  PRIMARY KEY (execution, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE history (                  -- what people see; follows from the events
+  execution   INTEGER NOT NULL,
+  id          INTEGER NOT NULL,
+  previous_id INTEGER NOT NULL,
+  at          INTEGER NOT NULL,
+  name        TEXT NOT NULL,
+  details     TEXT NOT NULL,
+  PRIMARY KEY (execution, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE map_runs (
+  row        INTEGER PRIMARY KEY,
+  arn        TEXT NOT NULL UNIQUE,
+  execution  INTEGER NOT NULL,
+  number     INTEGER NOT NULL,          -- which map run of that execution
+  state      TEXT NOT NULL,
+  item_count INTEGER NOT NULL,
+  status     TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  stopped_at INTEGER
+) STRICT;
+CREATE INDEX map_runs_by_execution ON map_runs (execution);
+CREATE TABLE invocations (              -- finished attempts, with the figures of their REPORT lines
+  execution           INTEGER NOT NULL,
+  task                INTEGER NOT NULL,
+  function            TEXT NOT NULL,
+  request_id          TEXT NOT NULL,
+  log_stream          TEXT NOT NULL,
+  duration_ms         REAL NOT NULL,
+  billed_ms           INTEGER NOT NULL,
+  memory_mib          INTEGER NOT NULL,
+  max_memory_used_mib INTEGER NOT NULL,
+  init_ms             REAL,
+  error               TEXT,
+  at                  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX invocations_by_execution ON invocations (execution);
+";
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct SqliteJournal {
+    connection: Connection,
+}
+
+impl SqliteJournal {
+    /// Opens the journal at `path` for writing; makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Open`] if the file is not a journal, or one of a newer version.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let connection = Connection::open(path).map_err(|source| open_error(path, &source.to_string()))?;
+        let journal = Self { connection };
+        journal.prepare(path)?;
+        Ok(journal)
+    }
+
+    /// Opens the journal at `path` for reading beside its writer.
+    ///
+    /// # Errors
+    /// [`Error::Open`] if there is none.
+    pub fn open_reader(path: &Path) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|source| open_error(path, &source.to_string()))?;
+        let journal = Self { connection };
+        journal.check_version(path)?;
+        journal.connection.pragma_update(None, "query_only", true).map_err(sqlite("opening for reading"))?;
+        Ok(journal)
+    }
+
+    fn prepare(&self, path: &Path) -> Result<(), Error> {
+        let setup = |source: rusqlite::Error| open_error(path, &source.to_string());
+        let tables: i64 =
+            self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(setup)?;
+        // A stranger's file is left as it is.
+        if tables > 0 {
+            self.check_version(path)?;
+        }
+        self.connection.pragma_update(None, "journal_mode", "WAL").map_err(setup)?;
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(setup)?;
+        self.connection.pragma_update(None, "busy_timeout", 5_000).map_err(setup)?;
+        if tables == 0 {
+            let create = format!(
+                "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; \
+                 PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            );
+            self.connection.execute_batch(&create).map_err(setup)?;
+            // The file's own entry in its folder must survive a power cut too.
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+                synced.map_err(|source| open_error(path, &source.to_string()))?;
+            }
+        }
+        self.check_version(path)
+    }
+
+    fn check_version(&self, path: &Path) -> Result<(), Error> {
+        let pragma = |name: &str| -> Result<i32, Error> {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get(0))
+                .map_err(|source| open_error(path, &source.to_string()))
+        };
+        let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+        if application != APPLICATION_ID {
+            return Err(open_error(path, "this SQLite file is not a Starmap journal"));
+        }
+        if version != SCHEMA_VERSION {
+            return Err(open_error(
+                path,
+                &format!(
+                    "schema version {version}, this program knows {SCHEMA_VERSION}; use the program that wrote it"
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Journal for SqliteJournal {
+    fn append(&mut self, batch: &Batch) -> Result<(), Error> {
+        let doing = sqlite("recording a step");
+        let transaction = self.connection.transaction().map_err(&doing)?;
+        for write in &batch.writes {
+            apply(&transaction, write).map_err(&doing)?;
+        }
+        transaction.commit().map_err(doing)
+    }
+
+    fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error> {
+        let max = |sql: &str| -> Result<u64, Error> {
+            self.connection.query_row(sql, [], |row| row.get(0)).map_err(sqlite("reading the last rows"))
+        };
+        Ok((
+            ExecutionId(max("SELECT coalesce(max(id), 0) FROM executions")?),
+            MapRunRow(max("SELECT coalesce(max(row), 0) FROM map_runs")?),
+        ))
+    }
+
+    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error> {
+        let sql = "SELECT arn, name, definition, created_at FROM state_machines WHERE arn = ?1 OR name = ?1";
+        self.connection
+            .query_row(sql, [arn_or_name], |row| {
+                Ok(StateMachineRecord {
+                    arn: row.get(0)?,
+                    name: row.get(1)?,
+                    definition: row.get(2)?,
+                    created_at: Timestamp(row.get(3)?),
+                })
+            })
+            .optional()
+            .map_err(sqlite("reading a state machine"))
+    }
+
+    fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error> {
+        let found = self.select_executions("WHERE id = ?1", params![id.0])?;
+        Ok(found.into_iter().next())
+    }
+
+    fn find_execution(&self, arn_or_name: &str) -> Result<Option<ExecutionRecord>, Error> {
+        let by_arn = self.select_executions("WHERE arn = ?1", params![arn_or_name])?;
+        if let Some(record) = by_arn.into_iter().next() {
+            return Ok(Some(record));
+        }
+        let mut named = self.select_executions("WHERE name = ?1 LIMIT 2", params![arn_or_name])?;
+        Ok(if named.len() == 1 { named.pop() } else { None })
+    }
+
+    fn executions(&self, limit: usize) -> Result<Vec<ExecutionRecord>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.select_executions("WHERE map_run IS NULL ORDER BY id DESC LIMIT ?1", params![limit])
+    }
+
+    fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
+        let sql = "SELECT sequence, at, event FROM events WHERE execution = ?1 ORDER BY sequence";
+        let rows = self.select(sql, params![execution.0], |row| {
+            Ok((row.get::<_, u64>(0)?, Timestamp(row.get(1)?), row.get::<_, String>(2)?))
+        })?;
+        let mut events = Vec::with_capacity(rows.len());
+        for (expected, (sequence, at, text)) in (0_u64..).zip(rows) {
+            let damaged =
+                |reason: String| Error::Damaged { what: format!("event {sequence} of execution {execution}"), reason };
+            if sequence != expected {
+                return Err(damaged(format!("event {expected} is missing before it")));
+            }
+            events.push((at, codec::event_from_text(&text).map_err(damaged)?));
+        }
+        Ok(events)
+    }
+
+    fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
+        let sql = "SELECT id, previous_id, at, name, details FROM history \
+                   WHERE execution = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.select(sql, params![execution.0, after, limit], |row| {
+            Ok(HistoryRow {
+                id: row.get(0)?,
+                previous_id: row.get(1)?,
+                at: Timestamp(row.get(2)?),
+                name: row.get(3)?,
+                details: json(row, 4)?,
+            })
+        })
+    }
+
+    fn map_runs(&self, execution: ExecutionId) -> Result<Vec<MapRunRecord>, Error> {
+        let sql = "SELECT row, arn, execution, number, state, item_count, status, started_at, stopped_at \
+                   FROM map_runs WHERE execution = ?1 ORDER BY row";
+        self.select(sql, params![execution.0], |row| {
+            Ok(MapRunRecord {
+                row: MapRunRow(row.get(0)?),
+                arn: row.get(1)?,
+                execution: ExecutionId(row.get(2)?),
+                number: row.get(3)?,
+                state: row.get(4)?,
+                item_count: row.get(5)?,
+                status: status(row, 6)?,
+                started_at: Timestamp(row.get(7)?),
+                stopped_at: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+            })
+        })
+    }
+
+    fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error> {
+        let sql = "SELECT id, item_index, status, output, error, cause, started_at, stopped_at \
+                   FROM executions WHERE map_run = ?1 ORDER BY item_index";
+        self.select(sql, params![map_run.0], |row| {
+            Ok(ChildRecord {
+                id: ExecutionId(row.get(0)?),
+                item_index: row.get(1)?,
+                status: status(row, 2)?,
+                output: optional_json(row, 3)?,
+                error: row.get(4)?,
+                cause: row.get(5)?,
+                started_at: Timestamp(row.get(6)?),
+                stopped_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+            })
+        })
+    }
+
+    fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error> {
+        let sql = "SELECT execution, task, function, request_id, log_stream, duration_ms, billed_ms, memory_mib, \
+                          max_memory_used_mib, init_ms, error, at \
+                   FROM invocations \
+                   WHERE execution = ?1 OR execution IN ( \
+                     SELECT child.id FROM executions child JOIN map_runs run ON child.map_run = run.row \
+                     WHERE run.execution = ?1) \
+                   ORDER BY rowid";
+        self.select(sql, params![execution.0], |row| {
+            Ok(InvocationRow {
+                execution: ExecutionId(row.get(0)?),
+                task: row.get(1)?,
+                function: row.get(2)?,
+                request_id: row.get(3)?,
+                log_stream: row.get(4)?,
+                duration_ms: row.get(5)?,
+                billed_ms: row.get(6)?,
+                memory_mib: row.get(7)?,
+                max_memory_used_mib: row.get(8)?,
+                init_ms: row.get(9)?,
+                error: row.get(10)?,
+                at: Timestamp(row.get(11)?),
+            })
+        })
+    }
+}
+
+impl SqliteJournal {
+    fn select<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let doing = sqlite("reading");
+        let mut statement = self.connection.prepare_cached(sql).map_err(&doing)?;
+        let rows = statement.query_map(values, read).map_err(&doing)?;
+        rows.collect::<rusqlite::Result<Vec<T>>>().map_err(doing)
+    }
+
+    fn select_executions(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<ExecutionRecord>, Error> {
+        let sql = format!(
+            "SELECT id, arn, name, state_machine_arn, processor, map_run, item_index, input, annotations, status, \
+                    output, error, cause, started_at, stopped_at, payload_bytes_max \
+             FROM executions {filter}"
+        );
+        self.select(&sql, values, |row| {
+            let parent = match (row.get::<_, Option<u64>>(5)?, row.get::<_, Option<u64>>(6)?) {
+                (Some(map_run), Some(item_index)) => Some(Parent { map_run: MapRunRow(map_run), item_index }),
+                _ => None,
+            };
+            Ok(ExecutionRecord {
+                id: ExecutionId(row.get(0)?),
+                arn: row.get(1)?,
+                name: row.get(2)?,
+                state_machine_arn: row.get(3)?,
+                processor: row.get(4)?,
+                parent,
+                input: json(row, 7)?,
+                annotations: json(row, 8)?,
+                payload_bytes_max: row.get(15)?,
+                status: status(row, 9)?,
+                output: optional_json(row, 10)?,
+                error: row.get(11)?,
+                cause: row.get(12)?,
+                started_at: Timestamp(row.get(13)?),
+                stopped_at: row.get::<_, Option<i64>>(14)?.map(Timestamp),
+            })
+        })
+    }
+}
+
+fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
+    let run = |sql: &str, values: &[(&str, &dyn rusqlite::ToSql)]| -> rusqlite::Result<()> {
+        connection.prepare_cached(sql)?.execute(values).map(drop)
+    };
+    match write {
+        Write::StateMachine(record) => run(
+            "INSERT INTO state_machines (arn, name, definition, created_at) VALUES (:arn, :name, :definition, :at)",
+            named_params! {
+                ":arn": record.arn, ":name": record.name, ":definition": record.definition, ":at": record.created_at.0,
+            },
+        ),
+        Write::Execution(record) => run(
+            "INSERT INTO executions (id, arn, name, state_machine_arn, processor, map_run, item_index, input, \
+                                     annotations, payload_bytes_max, status, started_at) \
+             VALUES (:id, :arn, :name, :machine, :processor, :map_run, :item_index, :input, \
+                     :annotations, :payload_bytes_max, :status, :at)",
+            named_params! {
+                ":id": record.id.0, ":arn": record.arn, ":name": record.name, ":machine": record.state_machine_arn,
+                ":processor": record.processor, ":map_run": record.parent.map(|parent| parent.map_run.0),
+                ":item_index": record.parent.map(|parent| parent.item_index), ":input": record.input.to_string(),
+                ":annotations": record.annotations.to_string(),
+                ":payload_bytes_max": record.payload_bytes_max, ":status": record.status.as_str(),
+                ":at": record.started_at.0,
+            },
+        ),
+        Write::Event { execution, sequence, at, event } => run(
+            "INSERT INTO events (execution, sequence, at, event) VALUES (:execution, :sequence, :at, :event)",
+            named_params! {
+                ":execution": execution.0, ":sequence": sequence, ":at": at.0, ":event": codec::event_to_text(event),
+            },
+        ),
+        Write::History { execution, row } => run(
+            "INSERT INTO history (execution, id, previous_id, at, name, details) \
+             VALUES (:execution, :id, :previous_id, :at, :name, :details)",
+            named_params! {
+                ":execution": execution.0, ":id": row.id, ":previous_id": row.previous_id, ":at": row.at.0,
+                ":name": row.name, ":details": row.details.to_string(),
+            },
+        ),
+        Write::ExecutionEnded { execution, at, ending } => run(
+            "UPDATE executions SET status = :status, output = :output, error = :error, cause = :cause, \
+                    stopped_at = :at WHERE id = :id",
+            named_params! {
+                ":id": execution.0, ":status": ending.status.as_str(), ":at": at.0, ":error": ending.error,
+                ":output": ending.output.as_ref().map(Value::to_string), ":cause": ending.cause,
+            },
+        ),
+        Write::MapRun(record) => run(
+            "INSERT INTO map_runs (row, arn, execution, number, state, item_count, status, started_at) \
+             VALUES (:row, :arn, :execution, :number, :state, :item_count, :status, :at)",
+            named_params! {
+                ":row": record.row.0, ":arn": record.arn, ":execution": record.execution.0, ":number": record.number,
+                ":state": record.state, ":item_count": record.item_count, ":status": record.status.as_str(),
+                ":at": record.started_at.0,
+            },
+        ),
+        Write::MapRunEnded { map_run, at, status } => run(
+            "UPDATE map_runs SET status = :status, stopped_at = :at WHERE row = :row",
+            named_params! { ":row": map_run.0, ":status": status.as_str(), ":at": at.0 },
+        ),
+        Write::Invocation(row) => run(
+            "INSERT INTO invocations (execution, task, function, request_id, log_stream, duration_ms, billed_ms, \
+                                      memory_mib, max_memory_used_mib, init_ms, error, at) \
+             VALUES (:execution, :task, :function, :request_id, :log_stream, :duration_ms, :billed_ms, :memory_mib, \
+                     :max_memory_used_mib, :init_ms, :error, :at)",
+            named_params! {
+                ":execution": row.execution.0, ":task": row.task, ":function": row.function,
+                ":request_id": row.request_id, ":log_stream": row.log_stream, ":duration_ms": row.duration_ms,
+                ":billed_ms": row.billed_ms, ":memory_mib": row.memory_mib,
+                ":max_memory_used_mib": row.max_memory_used_mib, ":init_ms": row.init_ms, ":error": row.error,
+                ":at": row.at.0,
+            },
+        ),
+    }
+}
+
+/// Where the journal of a data root is.
+pub fn path_in(data_root: &Path) -> PathBuf {
+    data_root.join("journal.sqlite")
+}
+
+fn open_error(path: &Path, reason: &str) -> Error {
+    Error::Open { path: path.display().to_string(), reason: reason.to_owned() }
+}
+
+fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |source| match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Error::Full,
+        _ => Error::Sqlite { doing, source },
+    }
+}
+
+fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
+    let text: String = row.get(column)?;
+    Status::parse(&text).ok_or_else(|| conversion(column, format!("unknown status {text:?}")))
+}
+
+fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Value> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| conversion(column, error.to_string()))
+}
+
+fn optional_json(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Value>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|error| conversion(column, error.to_string()))).transpose()
+}
+
+fn conversion(column: usize, reason: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
+}

@@ -1,0 +1,137 @@
+//! What every journal must do. Call [`run`] with a way to open the journal again and again.
+
+use serde_json::{Value, json};
+use starmap_asl::{Event, TaskId, Timestamp};
+
+use super::{
+    Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRecord, MapRunRow, Parent,
+    StateMachineRecord, Status, Write,
+};
+
+/// Runs the suite. `open` opens the same journal each time; at first it must be empty.
+///
+/// # Panics
+/// When the journal does not do what [`Journal`] says.
+pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
+    let mut journal = open();
+    assert_eq!(journal.last_rows().unwrap(), (ExecutionId(0), MapRunRow(0)), "an empty journal has no rows");
+    let (parent, child) = (execution(1, None), execution(2, Some(Parent { map_run: MapRunRow(1), item_index: 0 })));
+    let machine = StateMachineRecord {
+        arn: "arn:machine".to_owned(),
+        name: "machine".to_owned(),
+        definition: "{\"StartAt\": \"ü\"}".to_owned(),
+        created_at: Timestamp(5),
+    };
+    let run = MapRunRecord {
+        row: MapRunRow(1),
+        arn: "arn:run".to_owned(),
+        execution: parent.id,
+        number: 1,
+        state: "Map".to_owned(),
+        item_count: 1,
+        status: Status::Running,
+        started_at: Timestamp(11),
+        stopped_at: None,
+    };
+    let events = [
+        (Timestamp(10), Event::Started),
+        (Timestamp(12), Event::TaskSucceeded { task: TaskId(1), output: json!({ "z": [1.5, null], "a": "ü" }) }),
+    ];
+    let history = HistoryRow {
+        id: 1,
+        previous_id: 0,
+        at: Timestamp(10),
+        name: "ExecutionStarted".to_owned(),
+        details: json!({ "input": {} }),
+    };
+    let invocation = InvocationRow {
+        execution: child.id,
+        task: 1,
+        function: "infer".to_owned(),
+        request_id: "r".to_owned(),
+        log_stream: "s".to_owned(),
+        duration_ms: 1.25,
+        billed_ms: 2,
+        memory_mib: 512,
+        max_memory_used_mib: 99,
+        init_ms: None,
+        error: None,
+        at: Timestamp(12),
+    };
+    let mut writes = vec![
+        Write::StateMachine(machine.clone()),
+        Write::Execution(Box::new(parent.clone())),
+        Write::MapRun(run.clone()),
+        Write::Execution(Box::new(child.clone())),
+        Write::History { execution: parent.id, row: history.clone() },
+        Write::Invocation(invocation.clone()),
+    ];
+    for (sequence, (at, event)) in (0..).zip(events.clone()) {
+        writes.push(Write::Event { execution: parent.id, sequence, at, event });
+    }
+    journal.append(&Batch { writes }).unwrap();
+
+    // A batch with a gap in its events is refused as a whole.
+    let mut other = execution(3, None);
+    other.name = "other".to_owned();
+    let gap = Write::Event { execution: parent.id, sequence: 1, at: Timestamp(13), event: Event::Started };
+    let refused = journal.append(&Batch { writes: vec![gap, Write::Execution(Box::new(other))] });
+    assert!(refused.is_err(), "an event that is there already is refused");
+
+    drop(journal);
+    let mut journal = open();
+    assert_eq!(journal.last_rows().unwrap(), (ExecutionId(2), MapRunRow(1)), "nothing of the refused batch is there");
+    assert_eq!(journal.state_machine("machine").unwrap(), Some(machine.clone()));
+    assert_eq!(journal.state_machine("arn:machine").unwrap(), Some(machine));
+    assert_eq!(journal.state_machine("none").unwrap(), None);
+    assert_eq!(journal.execution(parent.id).unwrap(), Some(parent.clone()));
+    assert_eq!(journal.find_execution("arn:1").unwrap(), Some(parent.clone()));
+    assert_eq!(journal.find_execution("name-2").unwrap(), Some(child.clone()));
+    assert_eq!(journal.find_execution("none").unwrap(), None);
+    assert_eq!(journal.executions(10).unwrap(), vec![parent.clone()], "children are not listed");
+    assert_eq!(journal.events(parent.id).unwrap(), events);
+    assert_eq!(journal.events(child.id).unwrap(), []);
+    assert_eq!(journal.history(parent.id, 0, 10).unwrap(), vec![history]);
+    assert_eq!(journal.history(parent.id, 1, 10).unwrap(), vec![]);
+    assert_eq!(journal.map_runs(parent.id).unwrap(), vec![run.clone()]);
+    assert_eq!(journal.invocations(parent.id).unwrap(), vec![invocation], "a child's count for its parent");
+
+    let ending =
+        Ending { status: Status::Failed, output: None, error: Some("E".to_owned()), cause: Some("because".to_owned()) };
+    let done = Ending { status: Status::Succeeded, output: Some(json!([1])), error: None, cause: None };
+    let writes = vec![
+        Write::ExecutionEnded { execution: child.id, at: Timestamp(20), ending: done },
+        Write::MapRunEnded { map_run: run.row, at: Timestamp(21), status: Status::Succeeded },
+        Write::ExecutionEnded { execution: parent.id, at: Timestamp(22), ending },
+    ];
+    journal.append(&Batch { writes }).unwrap();
+    drop(journal);
+    let journal = open();
+    let children = journal.children(run.row).unwrap();
+    assert_eq!(children.len(), 1);
+    assert_eq!((children[0].status, &children[0].output), (Status::Succeeded, &Some(json!([1]))));
+    let ended = journal.execution(parent.id).unwrap().unwrap();
+    assert_eq!((ended.status, ended.cause.as_deref()), (Status::Failed, Some("because")));
+    assert_eq!(ended.stopped_at, Some(Timestamp(22)));
+    assert_eq!(journal.map_runs(parent.id).unwrap()[0].stopped_at, Some(Timestamp(21)));
+}
+
+fn execution(id: u64, parent: Option<Parent>) -> ExecutionRecord {
+    ExecutionRecord {
+        id: ExecutionId(id),
+        arn: format!("arn:{id}"),
+        name: format!("name-{id}"),
+        state_machine_arn: "arn:machine".to_owned(),
+        processor: parent.map(|_| "/States/Map/ItemProcessor".to_owned()),
+        parent,
+        input: json!({ "bucket": "with spaces", "n": 1 }),
+        annotations: Value::Null,
+        payload_bytes_max: Some(262_144),
+        status: Status::Running,
+        output: None,
+        error: None,
+        cause: None,
+        started_at: Timestamp(10),
+        stopped_at: None,
+    }
+}
