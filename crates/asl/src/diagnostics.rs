@@ -18,10 +18,10 @@ pub enum Code {
     InvalidJson,
     /// The JSON does not match the Amazon States Language: a missing, unknown or wrong-typed field.
     SchemaValidationFailed,
-    /// `StartAt`, `Next`, `Default` or a Catch's `Next` names a state that does not exist.
+    /// `StartAt`, `Next` or `Default` names a state that does not exist, or nothing leads to a state.
     MissingTransitionTarget,
-    /// No transition leads to this state.
-    UnreachableState,
+    /// Two states of a machine have one name, be it in different branches.
+    DuplicateStateName,
     /// Correct Amazon States Language that this interpreter does not run.
     Unsupported,
 }
@@ -33,7 +33,7 @@ impl Code {
             Code::InvalidJson => "INVALID_JSON_DESCRIPTION",
             Code::SchemaValidationFailed => "SCHEMA_VALIDATION_FAILED",
             Code::MissingTransitionTarget => "MISSING_TRANSITION_TARGET",
-            Code::UnreachableState => "UNREACHABLE_STATE",
+            Code::DuplicateStateName => "DUPLICATE_STATE_NAME",
             Code::Unsupported => "NOT_SUPPORTED",
         }
     }
@@ -73,9 +73,7 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
         };
         write!(f, "{severity}: {}: {}", self.code.as_str(), self.message)?;
-        if !self.pointer.is_empty() {
-            write!(f, " at {}", self.pointer)?;
-        }
-        Ok(())
+        // AWS writes the whole definition as `/`.
+        write!(f, " at {}", if self.pointer.is_empty() { "/" } else { &self.pointer })
     }
 }

@@ -99,3 +99,22 @@ pub enum Event {
         cause: Option<String>,
     },
 }
+
+impl Event {
+    /// The variant's name, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Started => "Started",
+            Event::TaskStarted { .. } => "TaskStarted",
+            Event::TaskSubmitted { .. } => "TaskSubmitted",
+            Event::TaskSucceeded { .. } => "TaskSucceeded",
+            Event::TaskFailed { .. } => "TaskFailed",
+            Event::TaskHeartbeat { .. } => "TaskHeartbeat",
+            Event::TimerFired { .. } => "TimerFired",
+            Event::MapRunStarted { .. } => "MapRunStarted",
+            Event::MapRunSucceeded { .. } => "MapRunSucceeded",
+            Event::MapRunFailed { .. } => "MapRunFailed",
+            Event::StopRequested { .. } => "StopRequested",
+        }
+    }
+}

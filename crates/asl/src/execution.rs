@@ -1,8 +1,14 @@
-//! The state of one running execution.
+//! The state of one execution between two events.
+
+use std::collections::{BTreeMap, VecDeque};
+
 use serde_json::Value;
 
 use crate::command::{Command, Outcome};
-use crate::definition::StateMachine;
+use crate::definition::{ScopeId, StateMachine};
+use crate::event::{MapRunId, TaskId, TimerId};
+use crate::random::Random;
+use crate::resource::Resource;
 use crate::time::Timestamp;
 
 /// Who an execution is: what `$$.Execution` and `$$.StateMachine` say.
@@ -27,9 +33,9 @@ pub struct ExecutionContext {
 /// Limits and seeds of an execution. They are part of what must be the same for a replay to be the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Largest size of a state's input or output as JSON text, in bytes (AWS: 262,144); `None` is no limit.
+    /// Largest size of a state's output as JSON text, in bytes (AWS: 262,144); `None` is no limit.
     pub payload_bytes_max: Option<usize>,
-    /// Seeds jitter, `States.UUID` and `States.MathRandom`.
+    /// Seeds jitter, task tokens, `States.UUID` and `States.MathRandom`.
     pub seed: u64,
 }
 
@@ -42,26 +48,181 @@ pub enum Status {
     Ended(Outcome),
 }
 
-/// The interpreter's state of one execution: everything [`step`](crate::step) needs and changes.
+/// The interpreter's state of one execution: everything [`step`](crate::step()) needs and changes.
 ///
 /// It is not stored. After a crash it is rebuilt by feeding the journaled events to a new one.
 #[derive(Clone, Debug)]
-pub struct Execution {}
+pub struct Execution {
+    pub(crate) machine: StateMachine,
+    pub(crate) context: ExecutionContext,
+    pub(crate) input: Value,
+    pub(crate) options: Options,
+    pub(crate) phase: Phase,
+    pub(crate) random: Random,
+    /// Highest id of a history event so far.
+    pub(crate) last_event_id: u64,
+    pub(crate) issued: Issued,
+    /// Every branch that waits for something. A branch that is being worked on is not in here.
+    pub(crate) branches: BTreeMap<BranchId, Branch>,
+    pub(crate) pending: Pending,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Phase {
+    NotStarted,
+    Running,
+    Ended(Outcome),
+}
+
+/// Highest number of each kind that was ever given out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Issued {
+    pub(crate) task: u64,
+    pub(crate) timer: u64,
+    pub(crate) map_run: u64,
+    pub(crate) branch: u64,
+    pub(crate) effect: u64,
+}
+
+/// Effects asked for and not yet answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Pending {
+    pub(crate) tasks: BTreeMap<TaskId, Effect<BranchId>>,
+    pub(crate) timers: BTreeMap<TimerId, Effect<TimerPurpose>>,
+    pub(crate) map_runs: BTreeMap<MapRunId, Effect<BranchId>>,
+    /// By the order in which they were asked for.
+    pub(crate) commands: BTreeMap<u64, Command>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Effect<T> {
+    pub(crate) of: T,
+    /// Key in [`Pending::commands`].
+    pub(crate) order: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum TimerPurpose {
+    Machine,
+    TaskTimeout(BranchId),
+    Heartbeat(BranchId),
+    Wait(BranchId),
+    Retry(BranchId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BranchId(pub(crate) u64);
+
+/// One line of control: the machine itself, a branch of a Parallel, an iteration of an inline Map.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Branch {
+    pub(crate) parent: Option<Parent>,
+    pub(crate) scope: ScopeId,
+    /// Index of the current state in the scope.
+    pub(crate) state: usize,
+    /// The current state's raw input.
+    pub(crate) input: Value,
+    /// The innermost inline Map's item: `$$.Map.Item`.
+    pub(crate) item: Option<Item>,
+    /// The last history event of this branch: the next one's `previous_id`.
+    pub(crate) last_id: u64,
+    pub(crate) entered_id: u64,
+    pub(crate) entered_at: Timestamp,
+    /// Retries made of the current state, by retrier.
+    pub(crate) retries: Vec<u32>,
+    pub(crate) activity: Activity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Parent {
+    pub(crate) branch: BranchId,
+    /// Which branch or iteration of the parent's this is, from 0.
+    pub(crate) index: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Item {
+    pub(crate) index: usize,
+    pub(crate) value: Value,
+}
+
+/// What a branch waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Activity {
+    /// For its turn to enter its state.
+    Ready,
+    Task {
+        task: TaskId,
+        resource: Resource,
+        is_started: bool,
+        timeout: Option<TimerId>,
+        heartbeat: Option<Heartbeat>,
+    },
+    Wait {
+        timer: TimerId,
+    },
+    Retry {
+        timer: TimerId,
+    },
+    Fan(Fan),
+    MapRun {
+        map_run: MapRunId,
+        is_started: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Heartbeat {
+    pub(crate) timer: TimerId,
+    pub(crate) interval_s: u64,
+}
+
+/// The branches of a Parallel or the iterations of an inline Map.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fan {
+    /// By index; `None` until finished.
+    pub(crate) results: Vec<Option<Value>>,
+    pub(crate) running: BTreeMap<usize, BranchId>,
+    /// Iterations that wait for a free slot, in order.
+    pub(crate) waiting: VecDeque<Iteration>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Iteration {
+    pub(crate) index: usize,
+    pub(crate) input: Value,
+    /// The array's element, where `ItemSelector` made something else of it.
+    pub(crate) item: Option<Value>,
+}
 
 impl Execution {
     /// An execution that has not begun; its first event is [`Event::Started`](crate::Event::Started).
-    pub fn new(_machine: StateMachine, _context: ExecutionContext, _input: Value, _options: Options) -> Execution {
-        Execution {}
+    pub fn new(machine: StateMachine, context: ExecutionContext, input: Value, options: Options) -> Execution {
+        Execution {
+            machine,
+            context,
+            input,
+            options,
+            phase: Phase::NotStarted,
+            random: Random::new(options.seed),
+            last_event_id: 0,
+            issued: Issued::default(),
+            branches: BTreeMap::new(),
+            pending: Pending::default(),
+        }
     }
 
     /// Effects asked for and not yet answered (`InvokeTask`, `StartTimer`, `StartMapRun`), oldest first:
     /// what a driver must issue again after a replay.
     pub fn outstanding(&self) -> Vec<Command> {
-        Vec::new()
+        self.pending.commands.values().cloned().collect()
     }
 
     /// Where the execution stands.
     pub fn status(&self) -> Status {
-        Status::Running
+        match &self.phase {
+            Phase::NotStarted | Phase::Running => Status::Running,
+            Phase::Ended(outcome) => Status::Ended(outcome.clone()),
+        }
     }
 }

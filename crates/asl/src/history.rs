@@ -24,48 +24,134 @@ pub struct HistoryEvent {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // Every field carries the API's own name and meaning.
 pub enum EventKind {
-    ExecutionStarted { input: Value, role_arn: String },
-    ExecutionSucceeded { output: Value },
-    ExecutionFailed { error: Option<String>, cause: Option<String> },
+    ExecutionStarted {
+        input: Value,
+        role_arn: String,
+    },
+    ExecutionSucceeded {
+        output: Value,
+    },
+    ExecutionFailed {
+        error: Option<String>,
+        cause: Option<String>,
+    },
     ExecutionTimedOut,
-    ExecutionAborted { error: Option<String>, cause: Option<String> },
+    ExecutionAborted {
+        error: Option<String>,
+        cause: Option<String>,
+    },
 
-    StateEntered { state_type: StateType, name: String, input: Value },
-    StateExited { state_type: StateType, name: String, output: Value },
+    StateEntered {
+        state_type: StateType,
+        name: String,
+        input: Value,
+    },
+    StateExited {
+        state_type: StateType,
+        name: String,
+        output: Value,
+    },
     /// `TaskStateAborted`, `WaitStateAborted`, `MapStateAborted`, `ParallelStateAborted`.
-    StateAborted { state_type: StateType },
+    StateAborted {
+        state_type: StateType,
+    },
 
-    LambdaFunctionScheduled { resource: String, input: Value, timeout_s: Option<u64> },
+    LambdaFunctionScheduled {
+        resource: String,
+        input: Value,
+        timeout_s: Option<u64>,
+    },
     LambdaFunctionStarted,
-    LambdaFunctionSucceeded { output: Value },
-    LambdaFunctionFailed { error: String, cause: String },
-    LambdaFunctionTimedOut { error: String, cause: Option<String> },
+    LambdaFunctionSucceeded {
+        output: Value,
+    },
+    LambdaFunctionFailed {
+        error: String,
+        cause: String,
+    },
+    LambdaFunctionTimedOut {
+        error: String,
+        cause: Option<String>,
+    },
 
-    ActivityScheduled { resource: String, input: Value, timeout_s: Option<u64>, heartbeat_s: Option<u64> },
+    ActivityScheduled {
+        resource: String,
+        input: Value,
+        timeout_s: Option<u64>,
+        heartbeat_s: Option<u64>,
+    },
     ActivityStarted,
-    ActivitySucceeded { output: Value },
-    ActivityFailed { error: String, cause: String },
-    ActivityTimedOut { error: String, cause: Option<String> },
+    ActivitySucceeded {
+        output: Value,
+    },
+    ActivityFailed {
+        error: String,
+        cause: String,
+    },
+    ActivityTimedOut {
+        error: String,
+        cause: Option<String>,
+    },
 
     /// The region is the engine's to fill in: a definition does not name one.
-    TaskScheduled { resource: Resource, parameters: Value, timeout_s: Option<u64>, heartbeat_s: Option<u64> },
-    TaskStarted { resource: Resource },
-    TaskSubmitted { resource: Resource, output: Value },
-    TaskSucceeded { resource: Resource, output: Value },
-    TaskFailed { resource: Resource, error: String, cause: String },
-    TaskTimedOut { resource: Resource, error: String, cause: Option<String> },
+    TaskScheduled {
+        resource: Resource,
+        parameters: Value,
+        timeout_s: Option<u64>,
+        heartbeat_s: Option<u64>,
+    },
+    TaskStarted {
+        resource: Resource,
+    },
+    TaskSubmitted {
+        resource: Resource,
+        output: Value,
+    },
+    TaskSucceeded {
+        resource: Resource,
+        output: Value,
+    },
+    TaskFailed {
+        resource: Resource,
+        error: String,
+        cause: String,
+    },
+    TaskTimedOut {
+        resource: Resource,
+        error: String,
+        cause: Option<String>,
+    },
 
-    MapStateStarted { length: u64 },
+    MapStateStarted {
+        length: u64,
+    },
     MapStateSucceeded,
     MapStateFailed,
-    MapIterationStarted { name: String, index: u64 },
-    MapIterationSucceeded { name: String, index: u64 },
-    MapIterationFailed { name: String, index: u64 },
-    MapIterationAborted { name: String, index: u64 },
+    MapIterationStarted {
+        name: String,
+        index: u64,
+    },
+    MapIterationSucceeded {
+        name: String,
+        index: u64,
+    },
+    MapIterationFailed {
+        name: String,
+        index: u64,
+    },
+    MapIterationAborted {
+        name: String,
+        index: u64,
+    },
 
-    MapRunStarted { arn: String },
+    MapRunStarted {
+        arn: String,
+    },
     MapRunSucceeded,
-    MapRunFailed { error: String, cause: String },
+    MapRunFailed {
+        error: String,
+        cause: String,
+    },
     MapRunAborted,
 
     ParallelStateStarted,

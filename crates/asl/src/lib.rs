@@ -3,14 +3,22 @@
 //! Nothing here performs an effect. A driver (see `starmap-engine`) feeds [`Event`]s to an [`Execution`]
 //! and carries out the [`Command`]s it gets back.
 
+mod choice;
 mod command;
 mod definition;
 mod diagnostics;
+mod error;
 mod event;
 mod execution;
+mod expression;
 mod history;
+mod intrinsics;
+pub mod jsonpath;
+mod random;
 mod resource;
+mod retry;
 mod step;
+mod template;
 mod time;
 
 pub use command::{Command, MapRunSpec, Outcome, ProcessorPath, TaskInvocation};

@@ -119,7 +119,9 @@ mod tests {
         assert!(matches!(&sync, Resource::Service { service, action, pattern: Pattern::Sync2, .. }
             if service == "states" && action == "startExecution"));
         let sdk = Resource::parse("arn:aws:states:::aws-sdk:s3:getObject").unwrap();
-        assert!(matches!(&sdk, Resource::Service { service, action, .. } if service == "aws-sdk:s3" && action == "getObject"));
+        assert!(
+            matches!(&sdk, Resource::Service { service, action, .. } if service == "aws-sdk:s3" && action == "getObject")
+        );
         assert!(matches!(
             Resource::parse("arn:aws:states:us-east-1:000000000000:activity:label"),
             Some(Resource::Activity { .. })
@@ -128,7 +130,9 @@ mod tests {
 
     #[test]
     fn refuses_other_arns() {
-        for arn in ["", "infer", "arn:aws:s3:::bucket", "arn:aws:states:::lambda", "arn:aws:lambda:us-east-1:0:function:"] {
+        for arn in
+            ["", "infer", "arn:aws:s3:::bucket", "arn:aws:states:::lambda", "arn:aws:lambda:us-east-1:0:function:"]
+        {
             assert_eq!(Resource::parse(arn), None, "{arn}");
         }
     }

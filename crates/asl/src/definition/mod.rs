@@ -1,32 +1,22 @@
-//! A parsed state machine.
-use crate::command::ProcessorPath;
-use crate::diagnostics::Diagnostic;
+//! Definitions: JSON text → a checked [`StateMachine`], or everything that is wrong with it.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `model` | what a checked definition is |
+//! | `fields` | reading an object's fields and noting what is missing, mistyped or unknown |
+//! | `scope` | `StartAt` + `States`: names, transitions, reachability |
+//! | `state` | the fields of every type of state |
+//! | `rule` | the rules of a Choice |
+//! | `locate` | JSON pointer → line and column |
 
-/// Whether child executions of a Distributed Map are Standard or Express workflows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExecutionType {
-    /// Journaled, up to a year.
-    Standard,
-    /// Short, at least once.
-    Express,
-}
+mod fields;
+mod locate;
+mod machine;
+mod model;
+mod rule;
+mod scope;
+mod state;
 
-/// A state machine that has been checked and can run. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct StateMachine {}
-
-impl StateMachine {
-    /// Reads and checks a definition; reports everything it finds.
-    ///
-    /// Returns a machine exactly when no diagnostic is an error.
-    pub fn parse(_text: &str) -> (Option<StateMachine>, Vec<Diagnostic>) {
-        (None, Vec::new())
-    }
-
-    /// The processor of a Distributed Map as a machine of its own, for child executions.
-    ///
-    /// Paths count from the definition's root, so a child's machine resolves its own nested maps, too.
-    pub fn processor(&self, _map: &ProcessorPath) -> Option<StateMachine> {
-        None
-    }
-}
+pub use machine::StateMachine;
+pub use model::ExecutionType;
+pub(crate) use model::*;

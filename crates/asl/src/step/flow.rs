@@ -1,0 +1,352 @@
+//! Entering, leaving and failing states; branches beginning, ending and being aborted.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use crate::command::{Command, Outcome};
+use crate::definition::{Handling, Kind, Next, ScopeId, State, StateMachine};
+use crate::error::Failure;
+use crate::execution::{Activity, Branch, BranchId, Execution, Item, Parent, Phase, TimerPurpose};
+use crate::history::{EventKind, HistoryEvent};
+use crate::retry::{ResultPath, matches};
+use crate::time::Timestamp;
+
+/// One call of [`step`](super::step): the execution, and what has come of the event so far.
+pub(super) struct Step<'a> {
+    pub(super) execution: &'a mut Execution,
+    pub(super) at: Timestamp,
+    pub(super) commands: Vec<Command>,
+    /// Branches that may enter their state, first come first served. One state each per turn, so that
+    /// branches advance side by side.
+    ready: VecDeque<BranchId>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(execution: &'a mut Execution, at: Timestamp) -> Step<'a> {
+        Step { execution, at, commands: Vec::new(), ready: VecDeque::new() }
+    }
+
+    /// Goes on until every branch waits for something.
+    pub(super) fn run(mut self) -> Vec<Command> {
+        while let Some(id) = self.ready.pop_front() {
+            // A branch that was aborted while it was queued is gone.
+            if let Some(branch) = self.execution.branches.remove(&id) {
+                self.enter(id, branch);
+            }
+        }
+        debug_assert!(
+            self.execution.phase == Phase::Running || self.execution.pending.commands.is_empty(),
+            "an execution that is over waits for nothing"
+        );
+        self.commands
+    }
+
+    pub(super) fn start(&mut self) {
+        self.execution.phase = Phase::Running;
+        let input = self.execution.input.clone();
+        let role_arn = self.execution.context.role_arn.clone();
+        self.record(0, EventKind::ExecutionStarted { input: input.clone(), role_arn });
+        if let Some(timeout_s) = self.execution.machine.timeout_s() {
+            self.start_timer(TimerPurpose::Machine, self.at.plus_seconds(timeout_s));
+        }
+        let scope = self.execution.machine.root();
+        self.begin(None, scope, input, None, 0);
+    }
+
+    /// Appends to the history. `previous_id` is the event that led to this one.
+    pub(super) fn record(&mut self, previous_id: u64, kind: EventKind) -> u64 {
+        self.execution.last_event_id += 1;
+        let id = self.execution.last_event_id;
+        self.commands.push(Command::Record(HistoryEvent { id, previous_id, at: self.at, kind }));
+        id
+    }
+
+    /// Appends to the history and makes it the branch's last event.
+    pub(super) fn record_in(&mut self, branch: &mut Branch, kind: EventKind) {
+        branch.last_id = self.record(branch.last_id, kind);
+    }
+
+    /// A new branch at the start of a scope; it enters its first state when its turn comes.
+    pub(super) fn begin(
+        &mut self,
+        parent: Option<Parent>,
+        scope: ScopeId,
+        input: Value,
+        item: Option<Item>,
+        last_id: u64,
+    ) -> BranchId {
+        self.execution.issued.branch += 1;
+        let id = BranchId(self.execution.issued.branch);
+        let branch = Branch {
+            parent,
+            scope,
+            state: self.execution.machine.scope(scope).start,
+            input,
+            item,
+            last_id,
+            entered_id: 0,
+            entered_at: self.at,
+            retries: Vec::new(),
+            activity: Activity::Ready,
+        };
+        self.queue(id, branch);
+        id
+    }
+
+    fn queue(&mut self, id: BranchId, mut branch: Branch) {
+        branch.activity = Activity::Ready;
+        self.execution.branches.insert(id, branch);
+        self.ready.push_back(id);
+    }
+
+    /// Puts a branch back that has something to wait for.
+    pub(super) fn park(&mut self, id: BranchId, mut branch: Branch, activity: Activity) {
+        branch.activity = activity;
+        self.execution.branches.insert(id, branch);
+    }
+
+    fn enter(&mut self, id: BranchId, mut branch: Branch) {
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        branch.retries = vec![0; state.kind.handling().map_or(0, |handling| handling.retry.len())];
+        let (name, input) = (state.name.clone(), branch.input.clone());
+        self.record_in(&mut branch, EventKind::StateEntered { state_type: state.kind.state_type(), name, input });
+        branch.entered_id = branch.last_id;
+        branch.entered_at = self.at;
+        self.act(id, branch, state);
+    }
+
+    /// What the state does, for the first time or again.
+    fn act(&mut self, id: BranchId, branch: Branch, state: &State) {
+        match &state.kind {
+            Kind::Task(task) => self.task(id, branch, state, task),
+            Kind::Map(map) => self.map(id, branch, state, map),
+            Kind::Parallel(parallel) => self.parallel(id, branch, state, parallel),
+            Kind::Choice(choice) => self.choice(id, branch, state, choice),
+            Kind::Pass(pass) => self.pass(id, branch, state, pass),
+            Kind::Wait(wait) => self.wait(id, branch, state, wait),
+            Kind::Succeed => self.succeed(id, branch, state),
+            Kind::Fail(fail) => self.fail_state(id, branch, state, fail),
+        }
+    }
+
+    /// Leaves the state with its final output and goes where the state leads.
+    pub(super) fn leave(&mut self, id: BranchId, branch: Branch, state: &State, output: Value) {
+        self.leave_to(id, branch, state, output, state.next);
+    }
+
+    pub(super) fn leave_to(&mut self, id: BranchId, mut branch: Branch, state: &State, output: Value, next: Next) {
+        if let Err(failure) = self.check_size(&output, &state.name) {
+            return self.fail(id, branch, state, failure);
+        }
+        let (name, exit_output) = (state.name.clone(), output.clone());
+        self.record_in(
+            &mut branch,
+            EventKind::StateExited { state_type: state.kind.state_type(), name, output: exit_output },
+        );
+        match next {
+            Next::State(index) => {
+                branch.state = index;
+                branch.input = output;
+                self.queue(id, branch);
+            }
+            Next::End => self.complete(id, branch, output),
+        }
+    }
+
+    /// A branch has reached its end.
+    fn complete(&mut self, id: BranchId, branch: Branch, output: Value) {
+        let Some(parent) = branch.parent else {
+            self.record(branch.last_id, EventKind::ExecutionSucceeded { output: output.clone() });
+            return self.finish(Outcome::Succeeded { output });
+        };
+        let Some(fan) = self.execution.branches.remove(&parent.branch) else { return };
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &fan);
+        debug_assert!(matches!(&fan.activity, Activity::Fan(fan) if fan.running.get(&parent.index) == Some(&id)));
+        match &state.kind {
+            Kind::Map(map) => self.iteration_succeeded(parent, fan, state, map, branch.last_id, output),
+            _ => self.branch_succeeded(parent, fan, state, branch.last_id, output),
+        }
+    }
+
+    /// The state could not be evaluated, or a Fail state was reached: nothing of its own to record.
+    pub(super) fn fail(&mut self, id: BranchId, branch: Branch, state: &State, failure: Failure) {
+        if let Err((branch, failure)) = self.retry_later(id, branch, state, failure) {
+            self.catch(id, branch, state, failure);
+        }
+    }
+
+    /// What a Map or Parallel started has failed: unless it is tried again, that is recorded.
+    pub(super) fn fail_after(
+        &mut self,
+        id: BranchId,
+        branch: Branch,
+        state: &State,
+        failure: Failure,
+        kind: EventKind,
+    ) {
+        if let Err((mut branch, failure)) = self.retry_later(id, branch, state, failure) {
+            self.record_in(&mut branch, kind);
+            self.catch(id, branch, state, failure);
+        }
+    }
+
+    /// Waits for the next try if a retrier wants one; gives branch and failure back otherwise.
+    fn retry_later(
+        &mut self,
+        id: BranchId,
+        mut branch: Branch,
+        state: &State,
+        failure: Failure,
+    ) -> Result<(), (Branch, Failure)> {
+        let retriers = state.kind.handling().map_or(&[][..], |handling| &handling.retry);
+        // Only the first retrier that matches counts: once it is exhausted, the error goes on to Catch.
+        let Some(index) = retriers.iter().position(|retrier| matches(&retrier.errors, &failure)) else {
+            return Err((branch, failure));
+        };
+        let (retrier, made) = (&retriers[index], branch.retries[index]);
+        if made >= retrier.attempts_max {
+            return Err((branch, failure));
+        }
+        branch.retries[index] += 1;
+        let delay_ms = retrier.delay_ms(made, &mut self.execution.random);
+        let timer = self.start_timer(TimerPurpose::Retry(id), self.at.plus_ms(delay_ms));
+        self.park(id, branch, Activity::Retry { timer });
+        Ok(())
+    }
+
+    /// The time before a retry is over.
+    pub(super) fn retry(&mut self, id: BranchId) {
+        let Some(branch) = self.execution.branches.remove(&id) else { return };
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        self.act(id, branch, state);
+    }
+
+    fn catch(&mut self, id: BranchId, branch: Branch, state: &State, failure: Failure) {
+        let catchers = state.kind.handling().map_or(&[][..], |handling| &handling.catch);
+        let Some(catcher) = catchers.iter().find(|catcher| matches(&catcher.errors, &failure)) else {
+            return self.fail_branch(id, branch, failure);
+        };
+        let error = json!({
+            "Error": failure.error.unwrap_or_default(),
+            "Cause": failure.cause.unwrap_or_default(),
+        });
+        let output = match &catcher.result_path {
+            ResultPath::Discard => Ok(branch.input.clone()),
+            ResultPath::Put(path) => path.put(branch.input.clone(), error),
+        };
+        match output {
+            Ok(output) => self.leave_to(id, branch, state, output, Next::State(catcher.next)),
+            Err(error) => {
+                let failure = Failure::runtime(error.to_string()).in_state(&state.name, branch.entered_id);
+                self.fail_branch(id, branch, failure);
+            }
+        }
+    }
+
+    /// Nobody in the branch wanted the failure.
+    fn fail_branch(&mut self, id: BranchId, branch: Branch, failure: Failure) {
+        let Some(parent) = branch.parent else {
+            let Failure { error, cause } = failure;
+            self.record(branch.last_id, EventKind::ExecutionFailed { error: error.clone(), cause: cause.clone() });
+            return self.finish(Outcome::Failed { error, cause });
+        };
+        let Some(mut fan) = self.execution.branches.remove(&parent.branch) else { return };
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &fan);
+        let name = state.name.clone();
+        let is_map = matches!(state.kind, Kind::Map(_));
+        if is_map {
+            self.record(branch.last_id, EventKind::MapIterationFailed { name, index: parent.index as u64 });
+        }
+        if let Activity::Fan(running) = &mut fan.activity {
+            debug_assert_eq!(running.running.get(&parent.index), Some(&id));
+            running.running.remove(&parent.index);
+        }
+        self.abort_children(&mut fan, state);
+        fan.last_id = branch.last_id;
+        let kind = if is_map { EventKind::MapStateFailed } else { EventKind::ParallelStateFailed };
+        self.fail_after(parent.branch, fan, state, failure, kind);
+    }
+
+    /// Ends all branches under a Parallel or Map, in order, with what AWS records for each.
+    fn abort_children(&mut self, fan: &mut Branch, state: &State) {
+        let Activity::Fan(running) = std::mem::replace(&mut fan.activity, Activity::Ready) else { return };
+        for (index, id) in running.running {
+            let Some(branch) = self.execution.branches.remove(&id) else { continue };
+            let last_id = self.abort(branch);
+            if matches!(state.kind, Kind::Map(_)) {
+                let name = state.name.clone();
+                self.record(last_id, EventKind::MapIterationAborted { name, index: index as u64 });
+            }
+        }
+    }
+
+    /// Ends one branch wherever it is; says its last event.
+    fn abort(&mut self, mut branch: Branch) -> u64 {
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        match std::mem::replace(&mut branch.activity, Activity::Ready) {
+            // It has not entered its state yet, so there is no state to abort.
+            Activity::Ready => return branch.last_id,
+            Activity::Task { task, timeout, heartbeat, .. } => {
+                self.cancel_task(task);
+                for timer in timeout.into_iter().chain(heartbeat.map(|heartbeat| heartbeat.timer)) {
+                    self.cancel_timer(timer);
+                }
+            }
+            Activity::Wait { timer } | Activity::Retry { timer } => self.cancel_timer(timer),
+            Activity::MapRun { map_run, is_started } => {
+                self.cancel_map_run(map_run);
+                if is_started {
+                    self.record_in(&mut branch, EventKind::MapRunAborted);
+                }
+            }
+            fan @ Activity::Fan(_) => {
+                branch.activity = fan;
+                self.abort_children(&mut branch, state);
+            }
+        }
+        self.record_in(&mut branch, EventKind::StateAborted { state_type: state.kind.state_type() });
+        branch.last_id
+    }
+
+    pub(super) fn stop(&mut self, error: Option<String>, cause: Option<String>) {
+        // The API does not link an abort to any event; recorded: test_stop_execution.
+        self.record(0, EventKind::ExecutionAborted { error: error.clone(), cause: cause.clone() });
+        self.finish(Outcome::Aborted { error, cause });
+    }
+
+    pub(super) fn machine_timed_out(&mut self) {
+        self.record(0, EventKind::ExecutionTimedOut);
+        self.finish(Outcome::TimedOut);
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        self.cancel_everything();
+        self.execution.branches.clear();
+        self.ready.clear();
+        self.execution.phase = Phase::Ended(outcome.clone());
+        self.commands.push(Command::Finish(outcome));
+    }
+}
+
+/// The state a branch is in.
+pub(super) fn current<'m>(machine: &'m StateMachine, branch: &Branch) -> &'m State {
+    &machine.scope(branch.scope).states[branch.state]
+}
+
+impl Kind {
+    /// The Retry and Catch of the state types that have them.
+    fn handling(&self) -> Option<&Handling> {
+        match self {
+            Kind::Task(task) => Some(&task.handling),
+            Kind::Map(map) => Some(&map.handling),
+            Kind::Parallel(parallel) => Some(&parallel.handling),
+            Kind::Choice(_) | Kind::Pass(_) | Kind::Wait(_) | Kind::Succeed | Kind::Fail(_) => None,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Parallel: all branches at once, on the same input.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use super::flow::Step;
+use crate::definition::{Kind, Parallel, State};
+use crate::execution::{Activity, Branch, BranchId, Fan, Parent};
+use crate::history::EventKind;
+
+impl Step<'_> {
+    pub(super) fn parallel(&mut self, id: BranchId, mut branch: Branch, state: &State, parallel: &Parallel) {
+        let input = self
+            .effective_input(&branch, state)
+            .and_then(|input| self.parameters(parallel.parameters.as_ref(), &branch, state, None, input));
+        let input = match input {
+            Ok(input) => input,
+            Err(failure) => {
+                let failure = failure.in_state(&state.name, branch.entered_id);
+                return self.fail(id, branch, state, failure);
+            }
+        };
+        self.record_in(&mut branch, EventKind::ParallelStateStarted);
+        let mut running = BTreeMap::new();
+        for (index, scope) in parallel.branches.iter().enumerate() {
+            let parent = Parent { branch: id, index };
+            let child = self.begin(Some(parent), *scope, input.clone(), branch.item.clone(), branch.last_id);
+            running.insert(index, child);
+        }
+        let fan = Fan { results: vec![None; parallel.branches.len()], running, waiting: VecDeque::new() };
+        self.park(id, branch, Activity::Fan(fan));
+    }
+
+    /// One branch of a Parallel has ended; `last_id` is its last event.
+    pub(super) fn branch_succeeded(
+        &mut self,
+        parent: Parent,
+        mut branch: Branch,
+        state: &State,
+        last_id: u64,
+        output: Value,
+    ) {
+        let Activity::Fan(fan) = &mut branch.activity else { return };
+        fan.running.remove(&parent.index);
+        fan.results[parent.index] = Some(output);
+        if !fan.running.is_empty() {
+            self.execution.branches.insert(parent.branch, branch);
+            return;
+        }
+        let results: Value = fan.results.drain(..).flatten().collect();
+        branch.last_id = last_id;
+        // Leaving points at the last branch, too, and not at this event: recorded in test_parallel_state_order.
+        self.record(last_id, EventKind::ParallelStateSucceeded);
+        let Kind::Parallel(Parallel { handling, .. }) = &state.kind else { return };
+        self.leave_with_result(parent.branch, branch, state, handling, results);
+    }
+}

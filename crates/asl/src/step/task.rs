@@ -1,0 +1,247 @@
+//! Task: asking for work, and what comes back.
+
+use serde_json::Value;
+
+use super::flow::{Step, current};
+use crate::command::TaskInvocation;
+use crate::definition::{Handling, Kind, Setting, State, Task};
+use crate::error::{Failure, HEARTBEAT_TIMEOUT, TIMEOUT};
+use crate::event::TaskId;
+use crate::execution::{Activity, Branch, BranchId, Heartbeat, TimerPurpose};
+use crate::history::EventKind;
+use crate::resource::{Pattern, Resource};
+
+impl Step<'_> {
+    pub(super) fn task(&mut self, id: BranchId, mut branch: Branch, state: &State, task: &Task) {
+        let invocation = match self.invocation(&branch, state, task) {
+            Ok(invocation) => invocation,
+            Err(failure) => {
+                let failure = failure.in_state(&state.name, branch.entered_id);
+                return self.fail(id, branch, state, failure);
+            }
+        };
+        let TaskInvocation { task, timeout_s, heartbeat_s, .. } = invocation;
+        let resource = invocation.resource.clone();
+        self.record_in(&mut branch, scheduled(&invocation));
+        self.invoke(id, invocation);
+        let timeout =
+            timeout_s.map(|seconds| self.start_timer(TimerPurpose::TaskTimeout(id), self.at.plus_seconds(seconds)));
+        let heartbeat = heartbeat_s.map(|interval_s| Heartbeat {
+            timer: self.start_timer(TimerPurpose::Heartbeat(id), self.at.plus_seconds(interval_s)),
+            interval_s,
+        });
+        self.park(id, branch, Activity::Task { task, resource, is_started: false, timeout, heartbeat });
+    }
+
+    fn invocation(&mut self, branch: &Branch, state: &State, task: &Task) -> Result<TaskInvocation, Failure> {
+        let input = self.effective_input(branch, state)?;
+        let timeout_s = self.seconds(&task.timeout, "TimeoutSecondsPath", &input, branch, state)?;
+        let heartbeat_s = self.seconds(&task.heartbeat, "HeartbeatSecondsPath", &input, branch, state)?;
+        let waits_for_token = matches!(
+            task.resource,
+            Resource::Activity { .. } | Resource::Service { pattern: Pattern::WaitForTaskToken, .. }
+        );
+        let token = waits_for_token.then(|| self.execution.random.uuid());
+        let arguments = self.parameters(task.parameters.as_ref(), branch, state, token.as_deref(), input)?;
+        Ok(TaskInvocation {
+            task: self.next_task(),
+            state: state.name.clone(),
+            resource: task.resource.clone(),
+            arguments,
+            token,
+            retry_count: branch.retries.iter().sum(),
+            timeout_s,
+            heartbeat_s,
+        })
+    }
+
+    fn seconds(
+        &mut self,
+        setting: &Setting<u64>,
+        field: &str,
+        input: &Value,
+        branch: &Branch,
+        state: &State,
+    ) -> Result<Option<u64>, Failure> {
+        let path = match setting {
+            Setting::Absent => return Ok(None),
+            Setting::Value(seconds) => return Ok(Some(*seconds)),
+            Setting::Path(path) => path,
+        };
+        let context = self.context_if(path.uses_context(), branch, state, None);
+        let value = self.evaluate(input, &context, |environment| path.look_up(environment))?;
+        match value.as_u64() {
+            Some(seconds) if seconds > 0 => Ok(Some(seconds)),
+            _ => Err(Failure::runtime(format!(
+                "The {field} field refers to value \"{value}\" which is not a positive integer: {path}"
+            ))),
+        }
+    }
+
+    pub(super) fn task_started(&mut self, task: TaskId) {
+        let Some(id) = self.execution.pending.tasks.get(&task).map(|effect| effect.of) else { return };
+        let Some(mut branch) = self.execution.branches.remove(&id) else { return };
+        if let Activity::Task { resource, is_started, .. } = &mut branch.activity
+            && !std::mem::replace(is_started, true)
+        {
+            let kind = started(resource);
+            self.record_in(&mut branch, kind);
+        }
+        self.execution.branches.insert(id, branch);
+    }
+
+    pub(super) fn task_submitted(&mut self, task: TaskId, output: Value) {
+        let Some(id) = self.execution.pending.tasks.get(&task).map(|effect| effect.of) else { return };
+        let Some(mut branch) = self.execution.branches.remove(&id) else { return };
+        if let Activity::Task { resource, .. } = &branch.activity {
+            let resource = resource.clone();
+            self.record_in(&mut branch, EventKind::TaskSubmitted { resource, output });
+        }
+        self.execution.branches.insert(id, branch);
+    }
+
+    /// The heartbeat's time begins anew.
+    pub(super) fn task_heartbeat(&mut self, task: TaskId) {
+        let Some(id) = self.execution.pending.tasks.get(&task).map(|effect| effect.of) else { return };
+        let Some(mut branch) = self.execution.branches.remove(&id) else { return };
+        if let Activity::Task { heartbeat: Some(heartbeat), .. } = &mut branch.activity {
+            self.cancel_timer(heartbeat.timer);
+            let due = self.at.plus_seconds(heartbeat.interval_s);
+            heartbeat.timer = self.start_timer(TimerPurpose::Heartbeat(id), due);
+        }
+        self.execution.branches.insert(id, branch);
+    }
+
+    pub(super) fn task_succeeded(&mut self, task: TaskId, result: Value) {
+        let Some(id) = self.end_task(task) else { return };
+        let Some((mut branch, resource)) = self.end_attempt(id) else { return };
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        let producer = match &resource {
+            Resource::Service { service, .. } => service,
+            Resource::Function { arn } | Resource::Activity { arn } => arn,
+        };
+        if let Err(failure) = self.check_size(&result, producer) {
+            let (error, cause) = (failure.error.clone().unwrap_or_default(), failure.cause.clone().unwrap_or_default());
+            self.record_in(&mut branch, failed(&resource, error, cause));
+            return self.fail(id, branch, state, failure);
+        }
+        self.record_in(&mut branch, succeeded(&resource, result.clone()));
+        let Kind::Task(Task { handling, .. }) = &state.kind else { return };
+        self.leave_with_result(id, branch, state, handling, result);
+    }
+
+    /// From a raw result to the next state.
+    pub(super) fn leave_with_result(
+        &mut self,
+        id: BranchId,
+        branch: Branch,
+        state: &State,
+        handling: &Handling,
+        result: Value,
+    ) {
+        match self.output(handling, &branch, state, result) {
+            Ok(output) => self.leave(id, branch, state, output),
+            Err(failure) => {
+                let failure = failure.in_state(&state.name, branch.entered_id);
+                self.fail(id, branch, state, failure);
+            }
+        }
+    }
+
+    pub(super) fn task_failed(&mut self, task: TaskId, error: String, cause: String) {
+        let Some(id) = self.end_task(task) else { return };
+        let Some((mut branch, resource)) = self.end_attempt(id) else { return };
+        self.record_in(&mut branch, failed(&resource, error.clone(), cause.clone()));
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        self.fail(id, branch, state, Failure::new(&error, cause));
+    }
+
+    pub(super) fn task_timed_out(&mut self, id: BranchId) {
+        self.give_up(id, TIMEOUT);
+    }
+
+    pub(super) fn task_went_silent(&mut self, id: BranchId) {
+        self.give_up(id, HEARTBEAT_TIMEOUT);
+    }
+
+    fn give_up(&mut self, id: BranchId, error: &str) {
+        if let Some(Activity::Task { task, .. }) = self.execution.branches.get(&id).map(|branch| &branch.activity) {
+            self.cancel_task(*task);
+        }
+        let Some((mut branch, resource)) = self.end_attempt(id) else { return };
+        self.record_in(&mut branch, timed_out(&resource, error.to_owned()));
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        self.fail(id, branch, state, Failure { error: Some(error.to_owned()), cause: None });
+    }
+
+    /// Takes the branch of an attempt that is over, and its timers with it.
+    fn end_attempt(&mut self, id: BranchId) -> Option<(Branch, Resource)> {
+        let mut branch = self.execution.branches.remove(&id)?;
+        match std::mem::replace(&mut branch.activity, Activity::Ready) {
+            Activity::Task { resource, timeout, heartbeat, .. } => {
+                for timer in timeout.into_iter().chain(heartbeat.map(|heartbeat| heartbeat.timer)) {
+                    self.cancel_timer(timer);
+                }
+                Some((branch, resource))
+            }
+            other => {
+                self.park(id, branch, other);
+                None
+            }
+        }
+    }
+}
+
+fn scheduled(invocation: &TaskInvocation) -> EventKind {
+    let TaskInvocation { arguments, timeout_s, heartbeat_s, resource, .. } = invocation;
+    let (timeout_s, heartbeat_s) = (*timeout_s, *heartbeat_s);
+    match resource {
+        Resource::Function { arn } => {
+            EventKind::LambdaFunctionScheduled { resource: arn.clone(), input: arguments.clone(), timeout_s }
+        }
+        Resource::Activity { arn } => {
+            EventKind::ActivityScheduled { resource: arn.clone(), input: arguments.clone(), timeout_s, heartbeat_s }
+        }
+        Resource::Service { .. } => EventKind::TaskScheduled {
+            resource: resource.clone(),
+            parameters: arguments.clone(),
+            timeout_s,
+            heartbeat_s,
+        },
+    }
+}
+
+fn started(resource: &Resource) -> EventKind {
+    match resource {
+        Resource::Function { .. } => EventKind::LambdaFunctionStarted,
+        Resource::Activity { .. } => EventKind::ActivityStarted,
+        Resource::Service { .. } => EventKind::TaskStarted { resource: resource.clone() },
+    }
+}
+
+fn succeeded(resource: &Resource, output: Value) -> EventKind {
+    match resource {
+        Resource::Function { .. } => EventKind::LambdaFunctionSucceeded { output },
+        Resource::Activity { .. } => EventKind::ActivitySucceeded { output },
+        Resource::Service { .. } => EventKind::TaskSucceeded { resource: resource.clone(), output },
+    }
+}
+
+fn failed(resource: &Resource, error: String, cause: String) -> EventKind {
+    match resource {
+        Resource::Function { .. } => EventKind::LambdaFunctionFailed { error, cause },
+        Resource::Activity { .. } => EventKind::ActivityFailed { error, cause },
+        Resource::Service { .. } => EventKind::TaskFailed { resource: resource.clone(), error, cause },
+    }
+}
+
+fn timed_out(resource: &Resource, error: String) -> EventKind {
+    match resource {
+        Resource::Function { .. } => EventKind::LambdaFunctionTimedOut { error, cause: None },
+        Resource::Activity { .. } => EventKind::ActivityTimedOut { error, cause: None },
+        Resource::Service { .. } => EventKind::TaskTimedOut { resource: resource.clone(), error, cause: None },
+    }
+}
