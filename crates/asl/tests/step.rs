@@ -1,0 +1,623 @@
+//! Histories and commands, event by event.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+use starmap_asl::{
+    Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, MapRunId, Options, StateMachine, Status,
+    StepError, TaskId, TaskInvocation, TimerId, Timestamp, step,
+};
+
+const LAMBDA: &str = "arn:aws:states:::lambda:invoke";
+
+fn machine(definition: &Value) -> StateMachine {
+    let (machine, diagnostics) = StateMachine::parse(&definition.to_string());
+    machine.unwrap_or_else(|| panic!("{diagnostics:#?}"))
+}
+
+fn execution(definition: &Value, input: Value) -> Execution {
+    let context = ExecutionContext { execution_id: "run-1".to_owned(), ..ExecutionContext::default() };
+    Execution::new(machine(definition), context, input, Options { payload_bytes_max: Some(1000), seed: 7 })
+}
+
+/// Feeds `Started` at 0 s and then the script (seconds, event); compares all commands.
+#[track_caller]
+fn check(definition: Value, input: Value, script: Vec<(i64, Event)>, expected: Expect) {
+    let mut execution = execution(&definition, input);
+    let mut told = String::new();
+    for (second, event) in std::iter::once((0, Event::Started)).chain(script) {
+        told.push_str(&format!("{second}s {}\n", event.name()));
+        for command in step(&mut execution, Timestamp(second * 1000), event).unwrap() {
+            told.push_str(&format!("    {}\n", tell(&command)));
+        }
+    }
+    expected.assert_eq(&told);
+}
+
+fn tell(command: &Command) -> String {
+    match command {
+        Command::Record(HistoryEvent { id, previous_id, kind, .. }) => {
+            format!("{id} <- {previous_id} {}{}", kind.name(), details(kind))
+        }
+        Command::InvokeTask(TaskInvocation { task, resource, arguments, retry_count, token, .. }) => {
+            let token = if token.is_some() { " with token" } else { "" };
+            format!("> invoke {} {resource} {arguments} after {retry_count} retries{token}", task.0)
+        }
+        Command::CancelTask { task } => format!("> cancel task {}", task.0),
+        Command::StartTimer { timer, due } => format!("> timer {} at {}s", timer.0, due.0 as f64 / 1000.0),
+        Command::CancelTimer { timer } => format!("> cancel timer {}", timer.0),
+        Command::StartMapRun { map_run, spec } => format!("> map run {} {spec:?}", map_run.0),
+        Command::CancelMapRun { map_run } => format!("> cancel map run {}", map_run.0),
+        Command::Finish(outcome) => format!("> {outcome:?}"),
+    }
+}
+
+fn details(kind: &EventKind) -> String {
+    match kind {
+        EventKind::StateEntered { name, input, .. } => format!(" {name} {input}"),
+        EventKind::StateExited { name, output, .. } => format!(" {name} {output}"),
+        EventKind::MapIterationStarted { index, .. }
+        | EventKind::MapIterationSucceeded { index, .. }
+        | EventKind::MapIterationFailed { index, .. }
+        | EventKind::MapIterationAborted { index, .. } => format!(" {index}"),
+        EventKind::ExecutionFailed { error, cause } | EventKind::ExecutionAborted { error, cause } => {
+            format!(" {} {}", error.as_deref().unwrap_or("-"), cause.as_deref().unwrap_or("-"))
+        }
+        EventKind::TaskFailed { error, cause, .. } | EventKind::LambdaFunctionFailed { error, cause } => {
+            format!(" {error} {cause}")
+        }
+        EventKind::TaskTimedOut { error, .. } => format!(" {error}"),
+        EventKind::TaskScheduled { timeout_s, heartbeat_s, .. } if timeout_s.is_some() || heartbeat_s.is_some() => {
+            format!(" {timeout_s:?} {heartbeat_s:?}")
+        }
+        _ => String::new(),
+    }
+}
+
+fn started(task: u64) -> Event {
+    Event::TaskStarted { task: TaskId(task) }
+}
+
+fn succeeded(task: u64, output: Value) -> Event {
+    Event::TaskSucceeded { task: TaskId(task), output }
+}
+
+fn failed(task: u64, error: &str) -> Event {
+    Event::TaskFailed { task: TaskId(task), error: error.to_owned(), cause: "because".to_owned() }
+}
+
+fn fired(timer: u64) -> Event {
+    Event::TimerFired { timer: TimerId(timer) }
+}
+
+/// A machine of one state, which ends.
+fn single(state: Value) -> Value {
+    let mut state = state;
+    state["End"] = true.into();
+    json!({"StartAt": "A", "States": {"A": state}})
+}
+
+fn task(fields: Value) -> Value {
+    let mut state = json!({"Type": "Task", "Resource": LAMBDA, "Parameters": {"FunctionName": "f", "Payload.$": "$"}});
+    for (key, value) in fields.as_object().unwrap() {
+        state[key] = value.clone();
+    }
+    state
+}
+
+#[test]
+fn a_task_is_retried_with_backoff_and_then_succeeds() {
+    let retry = json!([{"ErrorEquals": ["Slow"], "IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 2}]);
+    check(
+        single(task(json!({"Retry": retry, "OutputPath": "$.Payload"}))),
+        json!({"rank": 0}),
+        vec![
+            (1, started(1)),
+            (2, failed(1, "Slow")),
+            (4, fired(1)),
+            (5, failed(2, "Slow")),
+            (11, fired(2)),
+            (12, started(3)),
+            (13, succeeded(3, json!({"Payload": {"ok": true}}))),
+        ],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 TaskStateEntered A {"rank":0}
+                3 <- 2 TaskScheduled
+                > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"rank":0}} after 0 retries
+            1s TaskStarted
+                4 <- 3 TaskStarted
+            2s TaskFailed
+                5 <- 4 TaskFailed Slow because
+                > timer 1 at 4s
+            4s TimerFired
+                6 <- 5 TaskScheduled
+                > invoke 2 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"rank":0}} after 1 retries
+            5s TaskFailed
+                7 <- 6 TaskFailed Slow because
+                > timer 2 at 11s
+            11s TimerFired
+                8 <- 7 TaskScheduled
+                > invoke 3 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"rank":0}} after 2 retries
+            12s TaskStarted
+                9 <- 8 TaskStarted
+            13s TaskSucceeded
+                10 <- 9 TaskSucceeded
+                11 <- 10 TaskStateExited A {"ok":true}
+                12 <- 11 ExecutionSucceeded
+                > Succeeded { output: Object {"ok": Bool(true)} }
+        "#]],
+    );
+}
+
+#[test]
+fn exhausted_retries_go_on_to_catch() {
+    let definition = json!({"StartAt": "A", "States": {
+        "A": {
+            "Type": "Task",
+            "Resource": "arn:aws:lambda:us-east-1:000000000000:function:f",
+            "Retry": [{"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 1}],
+            "Catch": [{"ErrorEquals": ["Other"], "Next": "Never"}, {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "B"}],
+            "Next": "Never",
+        },
+        "B": {"Type": "Succeed"},
+        "Never": {"Type": "Fail"},
+    }});
+    check(
+        definition,
+        json!({"rank": 0}),
+        vec![(0, failed(1, "Boom")), (1, fired(1)), (1, started(2)), (2, failed(2, "Boom"))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 TaskStateEntered A {"rank":0}
+                3 <- 2 LambdaFunctionScheduled
+                > invoke 1 arn:aws:lambda:us-east-1:000000000000:function:f {"rank":0} after 0 retries
+            0s TaskFailed
+                4 <- 3 LambdaFunctionFailed Boom because
+                > timer 1 at 1s
+            1s TimerFired
+                5 <- 4 LambdaFunctionScheduled
+                > invoke 2 arn:aws:lambda:us-east-1:000000000000:function:f {"rank":0} after 1 retries
+            1s TaskStarted
+                6 <- 5 LambdaFunctionStarted
+            2s TaskFailed
+                7 <- 6 LambdaFunctionFailed Boom because
+                8 <- 7 TaskStateExited A {"rank":0,"error":{"Error":"Boom","Cause":"because"}}
+                9 <- 8 SucceedStateEntered B {"rank":0,"error":{"Error":"Boom","Cause":"because"}}
+                10 <- 9 SucceedStateExited B {"rank":0,"error":{"Error":"Boom","Cause":"because"}}
+                11 <- 10 ExecutionSucceeded
+                > Succeeded { output: Object {"rank": Number(0), "error": Object {"Error": String("Boom"), "Cause": String("because")}} }
+        "#]],
+    );
+}
+
+#[test]
+fn a_task_that_takes_too_long_is_cancelled_and_its_late_answer_ignored() {
+    check(
+        single(task(json!({"TimeoutSeconds": 10}))),
+        json!({}),
+        vec![(1, started(1)), (10, fired(1)), (11, succeeded(1, json!(1)))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 TaskStateEntered A {}
+                3 <- 2 TaskScheduled Some(10) None
+                > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{}} after 0 retries
+                > timer 1 at 10s
+            1s TaskStarted
+                4 <- 3 TaskStarted
+            10s TimerFired
+                > cancel task 1
+                5 <- 4 TaskTimedOut States.Timeout
+                6 <- 5 ExecutionFailed States.Timeout -
+                > Failed { error: Some("States.Timeout"), cause: None }
+            11s TaskSucceeded
+        "#]],
+    );
+}
+
+#[test]
+fn heartbeats_keep_a_task_alive_until_they_stop() {
+    let catch = json!([{"ErrorEquals": ["States.Timeout"], "Next": "B"}]);
+    let definition = json!({"StartAt": "A", "States": {
+        "A": task(json!({"TimeoutSeconds": 100, "HeartbeatSecondsPath": "$.beat", "Catch": catch, "End": true})),
+        "B": {"Type": "Succeed"},
+    }});
+    check(
+        definition,
+        json!({"beat": 5}),
+        vec![(3, Event::TaskHeartbeat { task: TaskId(1) }), (5, fired(2)), (8, fired(3))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 TaskStateEntered A {"beat":5}
+                3 <- 2 TaskScheduled Some(100) Some(5)
+                > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"beat":5}} after 0 retries
+                > timer 1 at 100s
+                > timer 2 at 5s
+            3s TaskHeartbeat
+                > cancel timer 2
+                > timer 3 at 8s
+            5s TimerFired
+            8s TimerFired
+                > cancel task 1
+                > cancel timer 1
+                4 <- 3 TaskTimedOut States.HeartbeatTimeout
+                5 <- 4 TaskStateExited A {"Error":"States.HeartbeatTimeout","Cause":""}
+                6 <- 5 SucceedStateEntered B {"Error":"States.HeartbeatTimeout","Cause":""}
+                7 <- 6 SucceedStateExited B {"Error":"States.HeartbeatTimeout","Cause":""}
+                8 <- 7 ExecutionSucceeded
+                > Succeeded { output: Object {"Error": String("States.HeartbeatTimeout"), "Cause": String("")} }
+        "#]],
+    );
+}
+
+#[test]
+fn a_task_that_waits_for_its_token_is_submitted_first() {
+    let state = json!({
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Parameters": {"Body": {"has.$": "States.ArrayLength(States.Array($$.Task.Token))"}},
+        "ResultSelector": {"x.$": "$.a"},
+        "ResultPath": "$.r",
+    });
+    check(
+        single(state),
+        json!({"i": 1}),
+        vec![
+            (0, started(1)),
+            (0, Event::TaskSubmitted { task: TaskId(1), output: json!({}) }),
+            (9, succeeded(1, json!({"a": 2, "b": 3}))),
+        ],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 TaskStateEntered A {"i":1}
+                3 <- 2 TaskScheduled
+                > invoke 1 arn:aws:states:::sqs:sendMessage.waitForTaskToken {"Body":{"has":1}} after 0 retries with token
+            0s TaskStarted
+                4 <- 3 TaskStarted
+            0s TaskSubmitted
+                5 <- 4 TaskSubmitted
+            9s TaskSucceeded
+                6 <- 5 TaskSucceeded
+                7 <- 6 TaskStateExited A {"i":1,"r":{"x":2}}
+                8 <- 7 ExecutionSucceeded
+                > Succeeded { output: Object {"i": Number(1), "r": Object {"x": Number(2)}} }
+        "#]],
+    );
+}
+
+#[test]
+fn a_failing_branch_aborts_its_siblings() {
+    let definition = json!({"StartAt": "P", "States": {
+        "P": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": "T", "States": {"T": task(json!({"TimeoutSeconds": 60, "End": true}))}},
+                {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 50, "End": true}}},
+                {"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$.list", "MaxConcurrency": 1, "End": true, "ItemProcessor": {
+                    "StartAt": "I", "States": {"I": task(json!({"End": true}))},
+                }}}},
+                {"StartAt": "F", "States": {"F": task(json!({"End": true}))}},
+            ],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
+            "End": true,
+        },
+        "Caught": {"Type": "Pass", "End": true},
+    }});
+    check(
+        definition,
+        json!({"list": [1, 2]}),
+        vec![(3, failed(2, "Boom")), (4, succeeded(1, json!(0))), (4, succeeded(3, json!(0)))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 ParallelStateEntered P {"list":[1,2]}
+                3 <- 2 ParallelStateStarted
+                4 <- 3 TaskStateEntered T {"list":[1,2]}
+                5 <- 4 TaskScheduled Some(60) None
+                > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"list":[1,2]}} after 0 retries
+                > timer 1 at 60s
+                6 <- 3 WaitStateEntered W {"list":[1,2]}
+                > timer 2 at 50s
+                7 <- 3 MapStateEntered M {"list":[1,2]}
+                8 <- 7 MapStateStarted
+                9 <- 8 MapIterationStarted 0
+                10 <- 3 TaskStateEntered F {"list":[1,2]}
+                11 <- 10 TaskScheduled
+                > invoke 2 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"list":[1,2]}} after 0 retries
+                12 <- 9 TaskStateEntered I 1
+                13 <- 12 TaskScheduled
+                > invoke 3 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":1} after 0 retries
+            3s TaskFailed
+                14 <- 11 TaskFailed Boom because
+                > cancel task 1
+                > cancel timer 1
+                15 <- 5 TaskStateAborted
+                > cancel timer 2
+                16 <- 6 WaitStateAborted
+                > cancel task 3
+                17 <- 13 TaskStateAborted
+                18 <- 17 MapIterationAborted 0
+                19 <- 8 MapStateAborted
+                20 <- 14 ParallelStateFailed
+                21 <- 20 ParallelStateExited P {"Error":"Boom","Cause":"because"}
+                22 <- 21 PassStateEntered Caught {"Error":"Boom","Cause":"because"}
+                23 <- 22 PassStateExited Caught {"Error":"Boom","Cause":"because"}
+                24 <- 23 ExecutionSucceeded
+                > Succeeded { output: Object {"Error": String("Boom"), "Cause": String("because")} }
+            4s TaskSucceeded
+            4s TaskSucceeded
+        "#]],
+    );
+}
+
+#[test]
+fn an_inline_map_keeps_to_its_concurrency_and_its_order() {
+    let state = json!({
+        "Type": "Map",
+        "MaxConcurrency": 2,
+        "ItemSelector": {"v.$": "$$.Map.Item.Value", "i.$": "$$.Map.Item.Index", "of.$": "$[0]"},
+        "ItemProcessor": {"StartAt": "T", "States": {"T": task(json!({"End": true}))}},
+    });
+    check(
+        single(state),
+        json!(["a", "b", "c"]),
+        vec![(1, succeeded(2, json!("B"))), (2, succeeded(1, json!("A"))), (3, succeeded(3, json!("C")))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 MapStateEntered A ["a","b","c"]
+                3 <- 2 MapStateStarted
+                4 <- 3 MapIterationStarted 0
+                5 <- 3 MapIterationStarted 1
+                6 <- 4 TaskStateEntered T {"v":"a","i":0,"of":"a"}
+                7 <- 6 TaskScheduled
+                > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"v":"a","i":0,"of":"a"}} after 0 retries
+                8 <- 5 TaskStateEntered T {"v":"b","i":1,"of":"a"}
+                9 <- 8 TaskScheduled
+                > invoke 2 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"v":"b","i":1,"of":"a"}} after 0 retries
+            1s TaskSucceeded
+                10 <- 9 TaskSucceeded
+                11 <- 10 TaskStateExited T "B"
+                12 <- 11 MapIterationSucceeded 1
+                13 <- 11 MapIterationStarted 2
+                14 <- 13 TaskStateEntered T {"v":"c","i":2,"of":"a"}
+                15 <- 14 TaskScheduled
+                > invoke 3 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{"v":"c","i":2,"of":"a"}} after 0 retries
+            2s TaskSucceeded
+                16 <- 7 TaskSucceeded
+                17 <- 16 TaskStateExited T "A"
+                18 <- 17 MapIterationSucceeded 0
+            3s TaskSucceeded
+                19 <- 15 TaskSucceeded
+                20 <- 19 TaskStateExited T "C"
+                21 <- 20 MapIterationSucceeded 2
+                22 <- 21 MapStateSucceeded
+                23 <- 21 MapStateExited A ["A","B","C"]
+                24 <- 23 ExecutionSucceeded
+                > Succeeded { output: Array [String("A"), String("B"), String("C")] }
+        "#]],
+    );
+}
+
+fn distributed() -> Value {
+    single(json!({
+        "Type": "Map",
+        "ItemsPath": "$.items",
+        "ItemSelector": {"item.$": "$$.Map.Item.Value", "run.$": "$.run"},
+        "MaxConcurrency": 40,
+        "ToleratedFailurePercentage": 5,
+        "Label": "galaxies",
+        "Retry": [{"ErrorEquals": ["States.ExceedToleratedFailureThreshold"], "MaxAttempts": 1}],
+        "ResultPath": "$.results",
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+            "StartAt": "Infer",
+            "States": {"Infer": {"Type": "Pass", "End": true}},
+        },
+    }))
+}
+
+#[test]
+fn a_distributed_map_is_handed_over_whole_and_retried_whole() {
+    let map_run_failed = Event::MapRunFailed {
+        map_run: MapRunId(1),
+        error: "States.ExceedToleratedFailureThreshold".to_owned(),
+        cause: "The specified tolerated failure threshold was exceeded".to_owned(),
+    };
+    check(
+        distributed(),
+        json!({"items": [1, 2], "run": "r"}),
+        vec![
+            (1, Event::MapRunStarted { map_run: MapRunId(1), arn: "arn-1".to_owned() }),
+            (2, map_run_failed),
+            (3, fired(1)),
+            (3, Event::MapRunStarted { map_run: MapRunId(2), arn: "arn-2".to_owned() }),
+            (3, Event::MapRunSucceeded { map_run: MapRunId(1), output: json!(["late"]) }),
+            (4, Event::MapRunSucceeded { map_run: MapRunId(2), output: json!(["x", "y"]) }),
+        ],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 MapStateEntered A {"items":[1,2],"run":"r"}
+                3 <- 2 MapStateStarted
+                > map run 1 MapRunSpec { state: "A", items: [Object {"item": Number(1), "run": String("r")}, Object {"item": Number(2), "run": String("r")}], processor: ProcessorPath("/States/A/ItemProcessor"), child_type: Express, max_concurrency: Some(40), tolerated_failure_count: None, tolerated_failure_percentage: Some(5.0), label: Some("galaxies") }
+            1s MapRunStarted
+                4 <- 3 MapRunStarted
+            2s MapRunFailed
+                5 <- 4 MapRunFailed
+                > timer 1 at 3s
+            3s TimerFired
+                6 <- 5 MapStateStarted
+                > map run 2 MapRunSpec { state: "A", items: [Object {"item": Number(1), "run": String("r")}, Object {"item": Number(2), "run": String("r")}], processor: ProcessorPath("/States/A/ItemProcessor"), child_type: Express, max_concurrency: Some(40), tolerated_failure_count: None, tolerated_failure_percentage: Some(5.0), label: Some("galaxies") }
+            3s MapRunStarted
+                7 <- 6 MapRunStarted
+            3s MapRunSucceeded
+            4s MapRunSucceeded
+                8 <- 7 MapRunSucceeded
+                9 <- 8 MapStateSucceeded
+                10 <- 8 MapStateExited A {"items":[1,2],"run":"r","results":["x","y"]}
+                11 <- 10 ExecutionSucceeded
+                > Succeeded { output: Object {"items": Array [Number(1), Number(2)], "run": String("r"), "results": Array [String("x"), String("y")]} }
+        "#]],
+    );
+}
+
+#[test]
+fn the_processor_of_a_distributed_map_is_a_machine() {
+    let parent = machine(&distributed());
+    let mut execution =
+        Execution::new(parent.clone(), ExecutionContext::default(), json!({"items": [], "run": 1}), Options::default());
+    let commands = step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    let spec = commands.into_iter().find_map(|command| match command {
+        Command::StartMapRun { spec, .. } => Some(spec),
+        _ => None,
+    });
+    let child = parent.processor(&spec.unwrap().processor).unwrap();
+    let mut execution = Execution::new(child, ExecutionContext::default(), json!({"item": 1}), Options::default());
+    step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    assert_eq!(execution.status(), Status::Ended(starmap_asl::Outcome::Succeeded { output: json!({"item": 1}) }));
+}
+
+#[test]
+fn a_machine_that_takes_too_long_ends_and_takes_everything_back() {
+    let mut definition = single(task(json!({"TimeoutSeconds": 60})));
+    definition["TimeoutSeconds"] = 30.into();
+    check(definition, json!({}), vec![(30, fired(1)), (31, succeeded(1, json!(1)))], expect![[r#"
+        0s Started
+            1 <- 0 ExecutionStarted
+            > timer 1 at 30s
+            2 <- 0 TaskStateEntered A {}
+            3 <- 2 TaskScheduled Some(60) None
+            > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{}} after 0 retries
+            > timer 2 at 60s
+        30s TimerFired
+            4 <- 0 ExecutionTimedOut
+            > cancel task 1
+            > cancel timer 2
+            > TimedOut
+        31s TaskSucceeded
+    "#]]);
+}
+
+#[test]
+fn a_stop_ends_a_wait() {
+    let stop = Event::StopRequested { error: Some("Enough".to_owned()), cause: None };
+    check(single(json!({"Type": "Wait", "Seconds": 60})), json!({}), vec![(5, stop), (60, fired(1))], expect![[r#"
+        0s Started
+            1 <- 0 ExecutionStarted
+            2 <- 0 WaitStateEntered A {}
+            > timer 1 at 60s
+        5s StopRequested
+            3 <- 0 ExecutionAborted Enough -
+            > cancel timer 1
+            > Aborted { error: Some("Enough"), cause: None }
+        60s TimerFired
+    "#]]);
+}
+
+#[test]
+fn states_all_does_not_catch_runtime_errors() {
+    let definition = json!({"StartAt": "A", "States": {
+        "A": task(json!({
+            "Parameters": {"x.$": "$.missing"},
+            "Retry": [{"ErrorEquals": ["States.ALL"]}],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "B"}],
+            "End": true,
+        })),
+        "B": {"Type": "Succeed"},
+    }});
+    check(definition, json!({}), vec![], expect![[r#"
+        0s Started
+            1 <- 0 ExecutionStarted
+            2 <- 0 TaskStateEntered A {}
+            3 <- 2 ExecutionFailed States.Runtime An error occurred while executing the state 'A' (entered at the event id #2). The JSONPath '$.missing' specified for the field 'x.$' could not be found in the input '{}'
+            > Failed { error: Some("States.Runtime"), cause: Some("An error occurred while executing the state 'A' (entered at the event id #2). The JSONPath '$.missing' specified for the field 'x.$' could not be found in the input '{}'") }
+    "#]]);
+}
+
+#[test]
+fn a_result_beyond_the_limit_fails_the_execution() {
+    check(single(task(json!({}))), json!({}), vec![(1, succeeded(1, json!("x".repeat(1001))))], expect![[r#"
+        0s Started
+            1 <- 0 ExecutionStarted
+            2 <- 0 TaskStateEntered A {}
+            3 <- 2 TaskScheduled
+            > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{}} after 0 retries
+        1s TaskSucceeded
+            4 <- 3 TaskFailed States.DataLimitExceeded The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.
+            5 <- 4 ExecutionFailed States.DataLimitExceeded The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.
+            > Failed { error: Some("States.DataLimitExceeded"), cause: Some("The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.") }
+    "#]]);
+}
+
+#[test]
+fn full_jitter_stays_below_the_delay_and_follows_the_seed() {
+    let retry =
+        json!([{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 10, "MaxAttempts": 1, "JitterStrategy": "FULL"}]);
+    let definition = single(task(json!({"Retry": retry})));
+    let due = |seed| {
+        let options = Options { payload_bytes_max: None, seed };
+        let mut execution = Execution::new(machine(&definition), ExecutionContext::default(), json!({}), options);
+        step(&mut execution, Timestamp(0), Event::Started).unwrap();
+        step(&mut execution, Timestamp(0), failed(1, "Boom")).unwrap();
+        match execution.outstanding().as_slice() {
+            [Command::StartTimer { due, .. }] => due.0,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(due(1), due(1));
+    let dues: std::collections::BTreeSet<i64> = (0..20).map(due).collect();
+    assert!(dues.len() > 10, "{dues:?}");
+    assert!(dues.iter().all(|due| (0..10_000).contains(due)), "{dues:?}");
+}
+
+#[test]
+fn what_cannot_be_an_answer_is_an_error_and_changes_nothing() {
+    let mut execution = execution(&single(task(json!({}))), json!({}));
+    let before = format!("{execution:?}");
+    let early = step(&mut execution, Timestamp(0), succeeded(1, json!(1)));
+    assert_eq!(early, Err(StepError::NotStarted { execution: "run-1".to_owned(), event: "TaskSucceeded" }));
+    assert_eq!(format!("{execution:?}"), before);
+    step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    let before = format!("{execution:?}");
+    for event in [
+        succeeded(2, json!(1)),
+        succeeded(0, json!(1)),
+        fired(1),
+        Event::MapRunStarted { map_run: MapRunId(1), arn: String::new() },
+    ] {
+        let error = step(&mut execution, Timestamp(0), event).unwrap_err();
+        assert!(error.to_string().ends_with("was never asked for"), "{error}");
+    }
+    assert_eq!(step(&mut execution, Timestamp(0), Event::Started), Ok(vec![]));
+    assert_eq!(format!("{execution:?}"), before);
+}
+
+#[test]
+fn repeated_answers_are_ignored() {
+    let mut execution = execution(
+        &single(json!({
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": "T", "States": {"T": task(json!({"End": true}))}},
+                {"StartAt": "U", "States": {"U": task(json!({"End": true}))}},
+            ],
+        })),
+        json!({}),
+    );
+    step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    assert_eq!(step(&mut execution, Timestamp(1), started(1)).unwrap().len(), 1);
+    assert_eq!(step(&mut execution, Timestamp(1), started(1)), Ok(vec![]));
+    assert!(!step(&mut execution, Timestamp(2), succeeded(1, json!(1))).unwrap().is_empty());
+    for event in [succeeded(1, json!(2)), failed(1, "Boom"), started(1), Event::TaskHeartbeat { task: TaskId(1) }] {
+        assert_eq!(step(&mut execution, Timestamp(3), event), Ok(vec![]));
+    }
+    assert!(!step(&mut execution, Timestamp(4), succeeded(2, json!(1))).unwrap().is_empty());
+    assert!(matches!(execution.status(), Status::Ended(_)));
+    assert_eq!(step(&mut execution, Timestamp(5), Event::StopRequested { error: None, cause: None }), Ok(vec![]));
+    assert_eq!(execution.outstanding(), []);
+}
