@@ -10,7 +10,7 @@ use crate::dispatch::vectorised;
 /// # Source
 /// Range reduction by ln 2 in two parts and the polynomial of Cephes `expf` (S. Moshier).
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(-88.0, 88.0);

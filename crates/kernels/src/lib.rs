@@ -4,6 +4,7 @@
 //! portable code, compiled a second time for wider vectors and chosen once per call by what the CPU
 //! offers; both copies run the same source, but fused multiply-adds may round differently.
 
+pub mod attention;
 mod dispatch;
 pub mod elementwise;
 pub mod gemm;
