@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use bytes::BytesMut;
+use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
@@ -16,6 +17,8 @@ use crate::Function;
 /// A running process. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
+    /// The process and everything it started; None once that was killed.
+    group: Option<Pid>,
     /// Held open for as long as the worker may live: it ends itself when this pipe closes, so that a
     /// `kill -9` of us leaves no orphan.
     _stdin: Option<ChildStdin>,
@@ -47,7 +50,8 @@ impl Process {
         let stdin = child.stdin.take();
         let stdout = Output::new(child.stdout.take());
         let stderr = Output::new(child.stderr.take());
-        Ok(Self { child, _stdin: stdin, stdout, stderr })
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        Ok(Self { child, group, _stdin: stdin, stdout, stderr })
     }
 
     /// The process id, until the process was waited for.
@@ -75,24 +79,25 @@ impl Process {
 
     /// Kills the process with everything it started and waits until it is gone.
     pub(crate) async fn stop(&mut self) {
-        // The id is there only while the process was not waited for, so it cannot be someone else's.
-        let group = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
-        if let Some(group) = group {
-            // It may have ended by itself already, which is what we want.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
+        self.kill();
         if let Err(error) = self.child.wait().await {
             tracing::warn!(%error, "worker could not be waited for");
+        }
+    }
+
+    /// Kills the group, once. The process itself may have ended, and been waited for, just before: its id
+    /// stays taken while anyone is left in the group, and does not come round again within moments if not.
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            // Nobody left is what we want.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // `kill_on_drop` ends the process itself; this reaches what it started.
-        if let Some(group) = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
+        self.kill();
     }
 }
 
@@ -116,7 +121,6 @@ pub(crate) fn exit_reason(status: ExitStatus) -> String {
 }
 
 fn signal_name(signal: i32) -> String {
-    use rustix::process::Signal;
     let names = [
         (Signal::HUP, "hangup"),
         (Signal::INT, "interrupt"),

@@ -60,6 +60,7 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 pub(crate) struct Worker {
     slot_id: u64,
+    function: String,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -73,10 +74,10 @@ impl Worker {
     /// Starts a worker in `slot`, which is given back when the process is gone. The process itself starts
     /// with the first task; that it cannot is the outcome of that task.
     pub(crate) fn start(setup: Arc<Setup>, slot: Slot, stop: watch::Receiver<bool>) -> Self {
-        let slot_id = slot.id();
+        let (slot_id, function) = (slot.id(), setup.function.name.clone());
         let (sender, jobs) = mpsc::channel(1);
         tokio::spawn(live(setup, slot, stop, jobs));
-        Self { slot_id, jobs: sender }
+        Self { slot_id, function, jobs: sender }
     }
 
     pub(crate) fn slot_id(&self) -> u64 {
@@ -93,7 +94,7 @@ impl Worker {
             // Its task panicked, which is our bug and must not become everybody's.
             tracing::error!(request_id, "worker ended without an outcome");
             let reason = "the worker ended without an outcome, please report this".to_owned();
-            let result = Err(InvokeError::Service { function: String::new(), reason });
+            let result = Err(InvokeError::Service { function: self.function.clone(), reason });
             Ended::Ran { outcome: Outcome { result, report: None }, is_alive: false }
         })
     }
@@ -396,11 +397,9 @@ impl Machine {
         self.is_over_memory();
         self.stop_process().await;
         let request_id = &job.task.request_id;
+        let is_timeout = matches!(failure, Failure::TimedOut(_));
         let (error, message_line) = self.failure(request_id, failure);
-        let status = match error.error_name() {
-            "Sandbox.Timedout" => Status::Timeout,
-            error_type => Status::Error { error_type },
-        };
+        let status = if is_timeout { Status::Timeout } else { Status::Error { error_type: error.error_name() } };
         let report = self.report(request_id, duration, init);
         let mut lines = String::new();
         if is_init {

@@ -30,11 +30,8 @@ fn bootstrap() {
 
 #[test]
 #[ignore = "the child that a worker starts"]
-fn child_with_memory() {
-    if let Ok(mib) = std::env::var("CHILD_MIB") {
-        let _memory = support::allocate(mib.parse().unwrap());
-        support::hang();
-    }
+fn child() {
+    support::run_child();
 }
 
 #[tokio::test]
@@ -123,6 +120,32 @@ async fn a_worker_that_ends_between_invocations_is_not_noticed() {
         assert!(outcome.result.is_ok(), "{:?}", outcome.result);
     }
     assert_eq!(workers.usage()[0].workers, 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_poll_again_is_replaced() {
+    let init_timeout = Duration::from_millis(300);
+    let workers = start(vec![function("f")], Options { init_timeout, ..options(1) });
+    let (first, _) = run(&workers, "f", "1", &json!({ "then": "hang" })).await;
+    assert!(first.result.is_ok());
+    let (second, started) = run(&workers, "f", "2", &json!({})).await;
+    assert!(second.result.is_ok());
+    assert!(started.unwrap().init_s.is_some());
+}
+
+#[tokio::test]
+async fn what_a_worker_started_ends_with_it() {
+    let gate = Gate::open().await;
+    let workers = start(vec![function("f")], options(1));
+    let abandoning =
+        tokio::spawn(invoke(&workers, "f", "worker", &json!({ "mode": "abandon", "gate": gate.address() })).0);
+    let mut arrivals = [gate.arrival().await, gate.arrival().await];
+    arrivals.sort_by(|a, b| a.id.cmp(&b.id));
+    let [child, mut worker] = arrivals;
+    assert_eq!((child.id.as_str(), worker.id.as_str()), ("child", "worker"));
+    worker.pass().await;
+    assert_eq!(abandoning.await.unwrap().result.unwrap_err().error_name(), "Runtime.ExitError");
+    child.end().await;
 }
 
 // Limits of one invocation.
@@ -243,7 +266,7 @@ async fn a_worker_sees_what_it_would_on_lambda() {
     assert_eq!(headers["lambda-runtime-deadline-ms"], (NOW_MS + 60_000).to_string());
     assert_eq!(headers["lambda-runtime-invoked-function-arn"], "arn:aws:lambda:eu-west-1:123456789012:function:f");
     let trace = headers["lambda-runtime-trace-id"].as_str().unwrap();
-    assert!(trace.starts_with("Root=1-6745f62a-") && trace.ends_with(";Sampled=0"), "{trace}");
+    assert!(trace.starts_with("Root=1-6745f66a-") && trace.ends_with(";Sampled=0"), "{trace}");
 
     let arn = "arn:aws:lambda:us-east-2:1:function:f:PROD";
     let (outcome, _) = run(&workers, arn, "r2", &json!({ "mode": "environment" })).await;
@@ -460,8 +483,8 @@ async fn logs_are_lambdas() {
     let workers = start(vec![function], Options { logs: Logs::Folder(folder.path().into()), ..options(1) });
     let mut reports = Vec::new();
     for (id, event) in [
-        ("r1", json!({ "mode": "print", "stdout": "read 7.pt\nunfinished", "stderr": "warning: slow\n" })),
-        ("r2", json!({ "mode": "error" })),
+        ("r1", json!({ "mode": "print", "stdout": "read 7.pt\nunfinished", "stderr": "" })),
+        ("r2", json!({ "mode": "print", "stdout": "", "stderr": "warning: slow\n" })),
         ("r3", json!({ "mode": "exit", "code": 7 })),
         ("r4", json!({ "mode": "hang" })),
     ] {
@@ -472,10 +495,10 @@ async fn logs_are_lambdas() {
         START RequestId: r1 Version: $LATEST
         read 7.pt
         unfinished
-        warning: slow
         END RequestId: r1
         REPORT RequestId: r1→Duration: # ms→Billed Duration: # ms→Memory Size: # MB→Max Memory Used: # MB→Init Duration: # ms→
         START RequestId: r2 Version: $LATEST
+        warning: slow
         END RequestId: r2
         REPORT RequestId: r2→Duration: # ms→Billed Duration: # ms→Memory Size: # MB→Max Memory Used: # MB→
         START RequestId: r3 Version: $LATEST

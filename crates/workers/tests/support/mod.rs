@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio, exit};
+use std::process::{Child, Command, Stdio, exit};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -52,8 +52,10 @@ pub fn run_worker() -> ! {
             }
             None => {}
         }
-        if event["then"] == "exit" {
-            exit(0);
+        match event["then"].as_str() {
+            Some("exit") => exit(0),
+            Some("hang") => hang(),
+            _ => {}
         }
     }
 }
@@ -79,15 +81,13 @@ fn act(api: &mut Api, id: &str, next: &Reply, event: &Value) -> Option<Result<Ve
                 kept.push(allocate(1));
             }
         }
-        // A child holds the memory while we wait for a byte at the gate.
-        "child" => {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["child_with_memory", "--exact", "--ignored", "--nocapture"])
-                .env("CHILD_MIB", event["mib"].to_string())
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap();
-            child.wait().unwrap();
+        // A child holds memory, and we wait for it in vain.
+        "child" => drop(child(event).wait().unwrap()),
+        // A child is left behind, once the gate lets us through.
+        "abandon" => {
+            child(event);
+            pass(id, event);
+            exit(0)
         }
         "print" => {
             std::io::stdout().write_all(event["stdout"].as_str().unwrap().as_bytes()).unwrap();
@@ -95,11 +95,7 @@ fn act(api: &mut Api, id: &str, next: &Reply, event: &Value) -> Option<Result<Ve
             std::io::stderr().write_all(event["stderr"].as_str().unwrap().as_bytes()).unwrap();
         }
         // Says who it is and waits to be let through.
-        "gate" => {
-            let mut gate = TcpStream::connect(event["gate"].as_str().unwrap()).unwrap();
-            gate.write_all(format!("{id}\n").as_bytes()).unwrap();
-            gate.read_exact(&mut [0]).unwrap();
-        }
+        "gate" => pass(id, event),
         // Opens a connection that lasts as long as the process.
         "hold" => std::mem::forget(TcpStream::connect(event["gate"].as_str().unwrap()).unwrap()),
         "large" => return Some(Ok(vec![b'x'; event["bytes"].as_u64().unwrap() as usize])),
@@ -132,6 +128,29 @@ fn probe(api: &mut Api, id: &str) -> Vec<u8> {
     assert_eq!((accepted.status, accepted.body.as_slice()), (202, br#"{"status":"OK"}"#.as_slice()));
     // The second answer to the same invocation is refused, and what it says is not used.
     b"\"twice\"".to_vec()
+}
+
+fn pass(id: &str, event: &Value) {
+    let mut gate = TcpStream::connect(event["gate"].as_str().unwrap()).unwrap();
+    gate.write_all(format!("{id}\n").as_bytes()).unwrap();
+    gate.read_exact(&mut [0]).unwrap();
+}
+
+fn child(event: &Value) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["child", "--exact", "--ignored", "--nocapture"]).stdin(Stdio::piped());
+    command.env("CHILD", event.to_string()).spawn().unwrap()
+}
+
+/// What a child does, if this process is one.
+pub fn run_child() {
+    let Ok(event) = std::env::var("CHILD") else { return };
+    let event: Value = serde_json::from_str(&event).unwrap();
+    let _memory = allocate(event["mib"].as_u64().unwrap_or(0));
+    if event["gate"].is_string() {
+        pass("child", &event);
+    }
+    hang();
 }
 
 /// Memory that is really there.
