@@ -1,8 +1,9 @@
 //! Definitions that are accepted, and everything that is said about those that are not.
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 use serde_json::{Value, json};
-use starmap_asl::StateMachine;
+use starmap_asl::{Event, Execution, ExecutionContext, Options, StateMachine, Timestamp, step};
 
 #[track_caller]
 fn check(text: &str, expected: Expect) {
@@ -47,24 +48,42 @@ fn everything_is_reported_at_once_in_the_order_of_the_text() {
 
 #[test]
 fn what_is_no_definition() {
-    check("", expect![[r#"
+    check(
+        "",
+        expect![[r#"
         1:1: error: SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object at /
-    "#]]);
-    check("not a definition", expect![[r#"
+    "#]],
+    );
+    check(
+        "not a definition",
+        expect![[r#"
         1:2: error: INVALID_JSON_DESCRIPTION: expected ident at line 1 column 2 at /
-    "#]]);
-    check("[]", expect![[r#"
+    "#]],
+    );
+    check(
+        "[]",
+        expect![[r#"
         1:1: error: SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object at /
-    "#]]);
-    check("{}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{}",
+        expect![[r#"
         1:1: error: SCHEMA_VALIDATION_FAILED: These fields are required: [States, StartAt] at /
-    "#]]);
-    check(r#"{"StartAt": "A"}"#, expect![[r#"
+    "#]],
+    );
+    check(
+        r#"{"StartAt": "A"}"#,
+        expect![[r#"
         1:1: error: SCHEMA_VALIDATION_FAILED: These fields are required: [States] at /
-    "#]]);
-    check(r#"{"StartAt": "A", "States": {}}"#, expect![[r#"
+    "#]],
+    );
+    check(
+        r#"{"StartAt": "A", "States": {}}"#,
+        expect![[r#"
         1:28: error: SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -210,4 +229,108 @@ fn both_shapes_of_the_pipeline_are_accepted() {
         },
     });
     check(&older.to_string(), expect![[""]]);
+}
+
+/// A definition with something of everything.
+fn rich() -> Value {
+    let task = json!({"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true,
+        "TimeoutSecondsPath": "$.t", "HeartbeatSeconds": 5, "InputPath": "$.a", "OutputPath": null,
+        "Parameters": {"x.$": "$.a[0]", "y": [{"z.$": "States.Format('{}', $$.Execution.Name)"}]},
+        "ResultSelector": {"r.$": "$"}, "ResultPath": "$.r.s",
+        "Retry": [{"ErrorEquals": ["A"], "IntervalSeconds": 2, "MaxDelaySeconds": 5, "BackoffRate": 1.5, "MaxAttempts": 2}],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.e", "Next": "Done"}]});
+    json!({"Comment": "c", "Version": "1.0", "TimeoutSeconds": 9, "StartAt": "Pick", "States": {
+        "Pick": {"Type": "Choice", "Default": "Map", "Choices": [
+            {"And": [{"Variable": "$.a", "IsPresent": true}, {"Not": {"Variable": "$.b", "NumericLessThanPath": "$.c"}}], "Next": "Work"},
+            {"Variable": "$.d", "StringMatches": "x*", "Next": "Pause"},
+        ]},
+        "Work": task,
+        "Map": {"Type": "Map", "ItemsPath": "$.list", "ItemSelector": {"v.$": "$$.Map.Item.Value"}, "MaxConcurrencyPath": "$.c", "Next": "Run",
+            "ItemProcessor": {"StartAt": "Inner", "States": {"Inner": {"Type": "Pass", "Result": 1, "ResultPath": "$.x", "End": true}}}},
+        "Run": {"Type": "Map", "ToleratedFailureCountPath": "$.c", "ToleratedFailurePercentage": 5, "Label": "l", "Next": "Both",
+            "Iterator": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}, "StartAt": "P", "States": {"P": {"Type": "Succeed"}}}},
+        "Both": {"Type": "Parallel", "Next": "Pause", "Branches": [{"StartAt": "Q", "States": {"Q": {"Type": "Fail", "ErrorPath": "$.e", "Cause": "c"}}}]},
+        "Pause": {"Type": "Wait", "SecondsPath": "$.s", "Next": "Done"},
+        "Done": {"Type": "Succeed"},
+    }})
+}
+
+/// Replaces or removes the `chosen`-th value inside `value`, counted depth first.
+fn mutate(value: &mut Value, chosen: &mut usize, replacement: Option<&Value>) {
+    let keys: Vec<String> = match value {
+        Value::Object(object) => object.keys().cloned().collect(),
+        Value::Array(array) => (0..array.len()).map(|index| index.to_string()).collect(),
+        _ => return,
+    };
+    for key in keys {
+        if *chosen == 0 {
+            *chosen = usize::MAX;
+            match (value, replacement) {
+                (Value::Object(object), None) => drop(object.remove(&key)),
+                (Value::Array(array), None) => drop(array.remove(key.parse::<usize>().unwrap())),
+                (Value::Object(object), Some(new)) => drop(object.insert(key, new.clone())),
+                (Value::Array(array), Some(new)) => array[key.parse::<usize>().unwrap()] = new.clone(),
+                _ => {}
+            }
+            return;
+        }
+        if *chosen == usize::MAX {
+            return;
+        }
+        *chosen -= 1;
+        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        mutate(value.pointer_mut(&pointer).unwrap(), chosen, replacement);
+    }
+}
+
+fn replacement() -> impl Strategy<Value = Option<Value>> {
+    let values = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1e300),
+        json!(""),
+        json!("$"),
+        json!("$$"),
+        json!("$.list"),
+        json!("$.."),
+        json!("States.UUID()"),
+        json!("Done"),
+        json!("Pass"),
+        json!("JSONata"),
+        json!([]),
+        json!({}),
+        json!([1, {"a.$": "$"}]),
+        json!({"a.$": 5}),
+    ];
+    prop_oneof![1 => Just(None), 6 => proptest::sample::select(values.to_vec()).prop_map(Some)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    /// Whatever is changed in a definition: either it is refused with an error or it runs without a panic.
+    #[test]
+    fn a_damaged_definition_is_refused_or_runs(changes in prop::collection::vec((0_usize..150, replacement()), 1..4)) {
+        let mut definition = rich();
+        prop_assert!(StateMachine::parse(&definition.to_string()).0.is_some(), "{:?}", StateMachine::parse(&definition.to_string()).1);
+        for (mut chosen, new) in changes {
+            mutate(&mut definition, &mut chosen, new.as_ref());
+        }
+        let (machine, diagnostics) = StateMachine::parse(&definition.to_string());
+        let has_error = diagnostics.iter().any(|found| found.to_string().contains(" error: "));
+        prop_assert_eq!(machine.is_none(), has_error, "{}", definition);
+        let Some(machine) = machine else { return Ok(()) };
+        let input = json!({"a": [1, {"t": 3}], "c": 2, "list": [1, 2, 3], "s": 1, "t": 9, "e": "E", "d": "xyz"});
+        let options = Options { payload_bytes_max: Some(500), seed: 3 };
+        let mut execution = Execution::new(machine, ExecutionContext::default(), input, options);
+        step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    }
+
+    #[test]
+    fn no_text_is_too_strange(text in "\\PC*") {
+        let (machine, diagnostics) = StateMachine::parse(&text);
+        prop_assert!(machine.is_some() || !diagnostics.is_empty());
+    }
 }

@@ -128,10 +128,14 @@ struct Ledger {
 impl Ledger {
     fn settle(&mut self, event: &Event) {
         match event {
-            Event::TaskSucceeded { task, .. } | Event::TaskFailed { task, .. } => drop(self.tasks.remove(task)),
-            Event::TimerFired { timer } => drop(self.timers.remove(timer)),
+            Event::TaskSucceeded { task, .. } | Event::TaskFailed { task, .. } => {
+                self.tasks.remove(task);
+            }
+            Event::TimerFired { timer } => {
+                self.timers.remove(timer);
+            }
             Event::MapRunSucceeded { map_run, .. } | Event::MapRunFailed { map_run, .. } => {
-                drop(self.map_runs.remove(map_run))
+                self.map_runs.remove(map_run);
             }
             _ => {}
         }

@@ -486,7 +486,11 @@ fn the_processor_of_a_distributed_map_is_a_machine() {
 fn a_machine_that_takes_too_long_ends_and_takes_everything_back() {
     let mut definition = single(task(json!({"TimeoutSeconds": 60})));
     definition["TimeoutSeconds"] = 30.into();
-    check(definition, json!({}), vec![(30, fired(1)), (31, succeeded(1, json!(1)))], expect![[r#"
+    check(
+        definition,
+        json!({}),
+        vec![(30, fired(1)), (31, succeeded(1, json!(1)))],
+        expect![[r#"
         0s Started
             1 <- 0 ExecutionStarted
             > timer 1 at 30s
@@ -500,13 +504,18 @@ fn a_machine_that_takes_too_long_ends_and_takes_everything_back() {
             > cancel timer 2
             > TimedOut
         31s TaskSucceeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_stop_ends_a_wait() {
     let stop = Event::StopRequested { error: Some("Enough".to_owned()), cause: None };
-    check(single(json!({"Type": "Wait", "Seconds": 60})), json!({}), vec![(5, stop), (60, fired(1))], expect![[r#"
+    check(
+        single(json!({"Type": "Wait", "Seconds": 60})),
+        json!({}),
+        vec![(5, stop), (60, fired(1))],
+        expect![[r#"
         0s Started
             1 <- 0 ExecutionStarted
             2 <- 0 WaitStateEntered A {}
@@ -516,7 +525,8 @@ fn a_stop_ends_a_wait() {
             > cancel timer 1
             > Aborted { error: Some("Enough"), cause: None }
         60s TimerFired
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -530,18 +540,27 @@ fn states_all_does_not_catch_runtime_errors() {
         })),
         "B": {"Type": "Succeed"},
     }});
-    check(definition, json!({}), vec![], expect![[r#"
+    check(
+        definition,
+        json!({}),
+        vec![],
+        expect![[r#"
         0s Started
             1 <- 0 ExecutionStarted
             2 <- 0 TaskStateEntered A {}
             3 <- 2 ExecutionFailed States.Runtime An error occurred while executing the state 'A' (entered at the event id #2). The JSONPath '$.missing' specified for the field 'x.$' could not be found in the input '{}'
             > Failed { error: Some("States.Runtime"), cause: Some("An error occurred while executing the state 'A' (entered at the event id #2). The JSONPath '$.missing' specified for the field 'x.$' could not be found in the input '{}'") }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_result_beyond_the_limit_fails_the_execution() {
-    check(single(task(json!({}))), json!({}), vec![(1, succeeded(1, json!("x".repeat(1001))))], expect![[r#"
+    check(
+        single(task(json!({}))),
+        json!({}),
+        vec![(1, succeeded(1, json!("x".repeat(1001))))],
+        expect![[r#"
         0s Started
             1 <- 0 ExecutionStarted
             2 <- 0 TaskStateEntered A {}
@@ -551,7 +570,19 @@ fn a_result_beyond_the_limit_fails_the_execution() {
             4 <- 3 TaskFailed States.DataLimitExceeded The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.
             5 <- 4 ExecutionFailed States.DataLimitExceeded The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.
             > Failed { error: Some("States.DataLimitExceeded"), cause: Some("The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.") }
-    "#]]);
+    "#]],
+    );
+}
+
+#[test]
+fn a_machine_that_runs_in_circles_is_ended() {
+    let definition =
+        json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}});
+    let mut execution = execution(&definition, json!({}));
+    let commands = step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    let Some(Command::Finish(starmap_asl::Outcome::Failed { error, cause })) = commands.last() else { panic!() };
+    assert_eq!(error.as_deref(), Some("States.Runtime"));
+    assert_eq!(cause.as_deref(), Some("The execution reached the maximum number of history events (25000)."));
 }
 
 #[test]

@@ -12,6 +12,12 @@ use crate::history::{EventKind, HistoryEvent};
 use crate::retry::{ResultPath, matches};
 use crate::time::Timestamp;
 
+/// AWS's limit for a Standard workflow. It also ends a definition that runs in circles without waiting for anything.
+///
+/// # Source
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
+const HISTORY_EVENTS_MAX: u64 = 25_000;
+
 /// One call of [`step`](super::step): the execution, and what has come of the event so far.
 pub(super) struct Step<'a> {
     pub(super) execution: &'a mut Execution,
@@ -30,6 +36,10 @@ impl<'a> Step<'a> {
     /// Goes on until every branch waits for something.
     pub(super) fn run(mut self) -> Vec<Command> {
         while let Some(id) = self.ready.pop_front() {
+            if self.execution.last_event_id >= HISTORY_EVENTS_MAX {
+                self.history_is_full();
+                break;
+            }
             // A branch that was aborted while it was queued is gone.
             if let Some(branch) = self.execution.branches.remove(&id) {
                 self.enter(id, branch);
@@ -172,9 +182,10 @@ impl<'a> Step<'a> {
     }
 
     /// The state could not be evaluated, or a Fail state was reached: nothing of its own to record.
-    pub(super) fn fail(&mut self, id: BranchId, branch: Branch, state: &State, failure: Failure) {
-        if let Err((branch, failure)) = self.retry_later(id, branch, state, failure) {
-            self.catch(id, branch, state, failure);
+    pub(super) fn fail(&mut self, id: BranchId, mut branch: Branch, state: &State, failure: Failure) {
+        match self.retry_later(id, &mut branch, state, &failure) {
+            Some(waiting) => self.park(id, branch, waiting),
+            None => self.catch(id, branch, state, failure),
         }
     }
 
@@ -182,39 +193,33 @@ impl<'a> Step<'a> {
     pub(super) fn fail_after(
         &mut self,
         id: BranchId,
-        branch: Branch,
+        mut branch: Branch,
         state: &State,
         failure: Failure,
         kind: EventKind,
     ) {
-        if let Err((mut branch, failure)) = self.retry_later(id, branch, state, failure) {
-            self.record_in(&mut branch, kind);
-            self.catch(id, branch, state, failure);
+        match self.retry_later(id, &mut branch, state, &failure) {
+            Some(waiting) => self.park(id, branch, waiting),
+            None => {
+                self.record_in(&mut branch, kind);
+                self.catch(id, branch, state, failure);
+            }
         }
     }
 
-    /// Waits for the next try if a retrier wants one; gives branch and failure back otherwise.
-    fn retry_later(
-        &mut self,
-        id: BranchId,
-        mut branch: Branch,
-        state: &State,
-        failure: Failure,
-    ) -> Result<(), (Branch, Failure)> {
-        let retriers = state.kind.handling().map_or(&[][..], |handling| &handling.retry);
+    /// If a retrier wants another try, the wait for it.
+    fn retry_later(&mut self, id: BranchId, branch: &mut Branch, state: &State, failure: &Failure) -> Option<Activity> {
         // Only the first retrier that matches counts: once it is exhausted, the error goes on to Catch.
-        let Some(index) = retriers.iter().position(|retrier| matches(&retrier.errors, &failure)) else {
-            return Err((branch, failure));
-        };
+        let retriers = &state.kind.handling()?.retry;
+        let index = retriers.iter().position(|retrier| matches(&retrier.errors, failure))?;
         let (retrier, made) = (&retriers[index], branch.retries[index]);
         if made >= retrier.attempts_max {
-            return Err((branch, failure));
+            return None;
         }
         branch.retries[index] += 1;
         let delay_ms = retrier.delay_ms(made, &mut self.execution.random);
         let timer = self.start_timer(TimerPurpose::Retry(id), self.at.plus_ms(delay_ms));
-        self.park(id, branch, Activity::Retry { timer });
-        Ok(())
+        Some(Activity::Retry { timer })
     }
 
     /// The time before a retry is over.
@@ -323,6 +328,17 @@ impl<'a> Step<'a> {
     pub(super) fn machine_timed_out(&mut self) {
         self.record(0, EventKind::ExecutionTimedOut);
         self.finish(Outcome::TimedOut);
+    }
+
+    fn history_is_full(&mut self) {
+        let Failure { error, cause } = Failure::runtime(format!(
+            "The execution reached the maximum number of history events ({HISTORY_EVENTS_MAX})."
+        ));
+        self.record(
+            self.execution.last_event_id,
+            EventKind::ExecutionFailed { error: error.clone(), cause: cause.clone() },
+        );
+        self.finish(Outcome::Failed { error, cause });
     }
 
     fn finish(&mut self, outcome: Outcome) {
