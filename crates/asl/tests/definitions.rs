@@ -105,7 +105,7 @@ fn transitions() {
   "B": {"Type": "Pass", "End": true}
 }}"#,
         expect![[r#"
-            2:88: error: DUPLICATE_STATE_NAME: Duplicate State name: A, first used at /States/A at /States/A/Branches/0/States/A
+            2:88: error: DUPLICATE_STATE_NAME: Duplicate State name: A (also /States/A) at /States/A/Branches/0/States/A
             3:8: error: MISSING_TRANSITION_TARGET: State "B" is not reachable. at /States/B
         "#]],
     );

@@ -222,3 +222,14 @@ proptest! {
         prop_assert!(false, "RUN-7: the machine's own time-out ends every execution");
     }
 }
+
+proptest! {
+    /// A journal holds JSON text, so a replay is exact only if numbers survive it. Needs `float_roundtrip`.
+    #[test]
+    fn numbers_survive_their_text(bits in prop::collection::vec(any::<f64>(), 100)) {
+        for number in bits.into_iter().filter(|number| number.is_finite()) {
+            let back: Value = serde_json::from_str(&json!(number).to_string()).unwrap();
+            prop_assert_eq!(back.as_f64().map(f64::to_bits), Some(number.to_bits()));
+        }
+    }
+}

@@ -80,7 +80,7 @@ impl<'a> ScopeReader<'a> {
         }
         let earlier = self.findings.names.borrow_mut().insert(name.to_owned(), pointer.to_owned());
         if let Some(earlier) = earlier {
-            let message = format!("Duplicate State name: {name}, first used at {earlier}");
+            let message = format!("Duplicate State name: {name} (also {earlier})");
             self.findings.error(Code::DuplicateStateName, pointer, message);
         }
     }
