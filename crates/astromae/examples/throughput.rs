@@ -4,7 +4,6 @@
 
 use std::error::Error;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Instant;
 
 use starmap_astromae::recipe::{self, Recipe};
@@ -15,11 +14,11 @@ const ROUNDS: usize = 9;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let loading = Instant::now();
-    let model = Arc::new(Model::load(&Recipe::new(Config::default()))?);
+    let model = Model::load(&Recipe::new(Config::default()))?;
     let load_s = loading.elapsed().as_secs_f64();
     let (images, magnitudes) = recipe::inputs(BATCH);
     let mut redshifts = vec![0.0; BATCH];
-    let mut predictor = Predictor::new(Arc::clone(&model));
+    let mut predictor = Predictor::new(&model, BATCH);
     predictor.predict(&images, &magnitudes, &mut redshifts)?;
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::Error;
-use crate::source::Tensor;
+use crate::source::{Tensor, TensorSource};
 
 /// Dimension of an attention head unless the file says how many heads there are.
 const HEAD_DIMENSION: usize = 64;
@@ -102,6 +102,19 @@ pub(crate) const VIS: &str = "inception_model.vis_inception.";
 pub(crate) const MAGNITUDES: &str = "inception_model.magnitude_block.";
 
 impl Config {
+    /// The dimensions of a file's model; how many attention heads it has is its metadata `heads`, or
+    /// one for every 64 dimensions of the width.
+    ///
+    /// # Errors
+    /// [`Error::Heads`] if the metadata is not a number; as [`Config::infer`].
+    pub fn read(source: &dyn TensorSource) -> Result<Self, Error> {
+        let heads = match source.metadata("heads") {
+            Some(text) => Some(text.trim().parse().map_err(|_| Error::Heads { found: text })?),
+            None => None,
+        };
+        Self::infer(&source.tensors(), heads)
+    }
+
     /// Reads the dimensions off the shapes, and checks every tensor that the forward pass needs.
     ///
     /// `heads` is how many attention heads the file says there are; without it a head has 64 dimensions. Tensors that
@@ -192,6 +205,11 @@ impl Config {
             problems.push(format!("pos_embed: {} tokens do not make a square of patches", self.tokens()));
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Tensors { problems }) }
+    }
+
+    /// Pixels of a galaxy's cutout in all bands.
+    pub fn image(&self) -> usize {
+        self.bands * self.side * self.side
     }
 
     /// Patches along a side.

@@ -14,6 +14,12 @@ pub enum Error {
         /// One line per tensor.
         problems: Vec<String>,
     },
+    /// The metadata `heads` is not a number.
+    #[error("metadata heads is {found:?}, expected the number of attention heads")]
+    Heads {
+        /// What is there.
+        found: String,
+    },
     /// A tensor can't be read.
     #[error("tensor {name}")]
     Read {
@@ -34,6 +40,14 @@ pub enum Error {
         index: usize,
         /// What is there.
         value: f32,
+    },
+    /// More galaxies than the predictor was made for.
+    #[error("a batch of {galaxies} galaxies, expected at most {batch_max}")]
+    Batch {
+        /// Galaxies asked for.
+        galaxies: usize,
+        /// What was promised to [`Predictor::new`](crate::Predictor::new).
+        batch_max: usize,
     },
     /// An input slice does not have the size that the number of galaxies asks for.
     #[error("{what} has {found} values, expected {expected} for {galaxies} galaxies")]

@@ -20,5 +20,5 @@ mod transformer;
 pub use config::{BlockConfig, Config};
 pub use error::Error;
 pub use model::Model;
-pub use predictor::{MICRO_BATCH, Predictor};
+pub use predictor::{HEAD_BATCH, MICRO_BATCH, Predictor, Stage};
 pub use source::{Tensor, TensorSource};

@@ -1,11 +1,10 @@
 //! The weights as the forward pass wants them: BatchNorm folded, layers with nothing between them merged.
 
-use starmap_kernels::elementwise::add_bias;
-use starmap_kernels::gemm::{Into, Matrix, gemm};
+use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
 
 use crate::config::{Config, MAGNITUDES, VIS};
 use crate::error::Error;
-use crate::inception::Inception;
+use crate::inception::{self, Inception};
 use crate::source::TensorSource;
 use crate::transformer::Transformer;
 
@@ -16,48 +15,47 @@ pub struct Model {
     pub(crate) transformer: Transformer,
     pub(crate) inception: Inception,
     /// Linear layers of the magnitude branch, all but the last, each followed by ReLU.
-    pub(crate) magnitudes: Vec<Linear>,
-    /// `head` and `vit_block.0` as one layer.
-    pub(crate) vit: Linear,
+    pub(crate) magnitudes: Vec<Weights>,
+    /// `head` and `vit_block.0` as one layer, followed by ReLU.
+    pub(crate) vit: Weights,
+    /// The first linear layer of the Inception branch, followed by ReLU.
+    pub(crate) vis: Weights,
     /// The last layers of the three branches merged with `concat_block.0`: transformer, Inception, magnitudes.
-    pub(crate) fusion: [Linear; 3],
-    pub(crate) last: Linear,
+    pub(crate) fusion: [Weights; 3],
+    pub(crate) last: Weights,
 }
 
 impl Model {
     /// Loads a model, tensor by tensor.
     ///
     /// # Errors
-    /// [`Error::Tensors`] with everything that is missing or mis-shaped, [`Error::Read`], [`Error::NotFinite`].
+    /// [`Error::Tensors`] with everything that is missing or mis-shaped, [`Error::Heads`], [`Error::Read`],
+    /// [`Error::NotFinite`].
     pub fn load(source: &dyn TensorSource) -> Result<Self, Error> {
-        let heads = source.metadata("heads").and_then(|text| text.parse().ok());
-        let config = Config::infer(&source.tensors(), heads)?;
+        let config = Config::read(source)?;
         let reader = Reader { source };
-        let head = reader.linear("head", config.width, config.head)?;
-        let vit = head.then(&reader.linear("vit_block.0", config.head, config.vit[0])?);
+        let vit = reader.layer("head")?.then(&reader.layer("vit_block.0")?).packed();
         let mut magnitudes = Vec::new();
-        let mut inputs = config.bands;
-        for (k, &outputs) in config.magnitudes.iter().enumerate() {
-            magnitudes.push(reader.linear(&format!("{MAGNITUDES}{}", 2 * k), inputs, outputs)?);
-            inputs = outputs;
+        for k in 0..config.magnitudes.len() - 1 {
+            magnitudes.push(reader.layer(&format!("{MAGNITUDES}{}", 2 * k))?.packed());
         }
-        let sizes = [config.vit[1], config.vis[1], inputs];
-        let concatenated = reader.linear("concat_block.0", sizes.iter().sum(), config.fusion)?;
-        let [from_vit, from_vis, from_magnitudes] = concatenated.split(sizes);
-        let vit_last = reader.linear("vit_block.2", config.vit[0], config.vit[1])?.then(&from_vit);
-        let vis = format!("{VIS}{}", config.first_linear() + 2);
-        let vis_last = reader.linear(&vis, config.vis[0], config.vis[1])?.then(&from_vis);
-        let magnitudes_last = match magnitudes.pop() {
-            Some(last) => last.then(&from_magnitudes),
-            None => from_magnitudes,
-        };
+        let of_magnitudes = config.magnitudes.len() - 1;
+        let sizes = [config.vit[1], config.vis[1], config.magnitudes[of_magnitudes]];
+        let [from_vit, from_vis, from_magnitudes] = reader.layer("concat_block.0")?.split(sizes);
+        let vis_last = format!("{VIS}{}", config.first_linear() + 2);
+        let fusion = [
+            reader.layer("vit_block.2")?.then(&from_vit).packed(),
+            reader.layer(&vis_last)?.then(&from_vis).packed(),
+            reader.layer(&format!("{MAGNITUDES}{}", 2 * of_magnitudes))?.then(&from_magnitudes).packed(),
+        ];
         Ok(Self {
             transformer: Transformer::load(&reader, &config)?,
             inception: Inception::load(&reader, &config)?,
             magnitudes,
             vit,
-            fusion: [vit_last, vis_last, magnitudes_last],
-            last: reader.linear("concat_block.2", config.fusion, 1)?,
+            vis: inception::flattened(&reader, &config)?.packed(),
+            fusion,
+            last: reader.layer("concat_block.2")?.packed(),
             config,
         })
     }
@@ -68,58 +66,58 @@ impl Model {
     }
 }
 
-/// `y = x·Wᵀ + b`.
+/// A linear layer as it is in the file: `y = x·Wᵀ + b`.
 #[derive(Debug, Clone)]
-pub(crate) struct Linear {
-    /// `[outputs, inputs]`, row-major, as PyTorch has it.
+pub(crate) struct Layer {
+    /// `[outputs, inputs]`, row-major.
     pub weight: Vec<f32>,
+    /// `[outputs]`.
     pub bias: Vec<f32>,
-    pub inputs: usize,
-    pub outputs: usize,
 }
 
-impl Linear {
-    /// Applies the layer to `x`, `[rows, inputs]`; `out` is `[rows, outputs]`.
-    pub fn apply(&self, x: &[f32], rows: usize, out: &mut [f32]) {
-        self.multiply(x, rows, out, Into::Replace);
-        add_bias(&mut out[..rows * self.outputs], &self.bias);
+impl Layer {
+    fn inputs(&self) -> usize {
+        self.weight.len() / self.bias.len().max(1)
     }
 
-    /// Adds the layer's result to `out`.
-    pub fn apply_add(&self, x: &[f32], rows: usize, out: &mut [f32]) {
-        self.multiply(x, rows, out, Into::Add);
-        add_bias(&mut out[..rows * self.outputs], &self.bias);
+    pub fn packed(&self) -> Weights {
+        Weights::new(&self.weight, &self.bias)
     }
 
-    fn multiply(&self, x: &[f32], rows: usize, out: &mut [f32], into: Into) {
-        let weight = Matrix::new(&self.weight, self.outputs, self.inputs).transposed();
-        gemm(Matrix::new(x, rows, self.inputs), weight, out, self.outputs, into);
-    }
-
-    /// This layer and then `next`, as one layer. Exact in real arithmetic; in `f32` each weight is rounded about as
-    /// often as a forward pass through both would.
+    /// This layer and then `next`, as one layer. Exact in real arithmetic; in `f32` a weight is rounded about as often
+    /// as a forward pass through both would round.
     fn then(&self, next: &Self) -> Self {
-        let mut weight = vec![0.0; next.outputs * self.inputs];
-        let inner = Matrix::new(&self.weight, self.outputs, self.inputs);
-        gemm(Matrix::new(&next.weight, next.outputs, next.inputs), inner, &mut weight, self.inputs, Into::Replace);
+        let (inputs, between, outputs) = (self.inputs(), self.bias.len(), next.bias.len());
+        let columns = Weights::new(&transposed(&self.weight, between, inputs), &vec![0.0; inputs]);
+        let mut weight = vec![0.0; outputs * inputs];
+        multiply(Rows::new(&next.weight, outputs, between), &columns, &mut weight, inputs, Then::Store);
         let carried = |row: &[f32]| row.iter().zip(&self.bias).map(|(w, b)| f64::from(*w) * f64::from(*b)).sum::<f64>();
-        let rows = next.weight.chunks_exact(next.inputs).zip(&next.bias);
+        let rows = next.weight.chunks_exact(between).zip(&next.bias);
         let bias = rows.map(|(row, bias)| (f64::from(*bias) + carried(row)) as f32).collect();
-        Self { weight, bias, inputs: self.inputs, outputs: next.outputs }
+        Self { weight, bias }
     }
 
     /// The layer's parts for inputs that are three vectors one after the other; the bias goes to the first.
     fn split(self, sizes: [usize; 3]) -> [Self; 3] {
-        let mut start = 0;
+        let (inputs, mut start) = (self.inputs(), 0);
         sizes.map(|size| {
             let columns = start..start + size;
-            let bias = if start == 0 { self.bias.clone() } else { vec![0.0; self.outputs] };
-            let rows = self.weight.chunks_exact(self.inputs);
+            let bias = if start == 0 { self.bias.clone() } else { vec![0.0; self.bias.len()] };
+            let rows = self.weight.chunks_exact(inputs);
             let weight = rows.flat_map(|row| row[columns.clone()].iter().copied()).collect();
             start += size;
-            Self { weight, bias, inputs: size, outputs: self.outputs }
+            Self { weight, bias }
         })
     }
+}
+
+/// `[rows, columns]` as `[columns, rows]`.
+pub(crate) fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut turned = Vec::with_capacity(matrix.len());
+    for column in 0..columns {
+        turned.extend((0..rows).map(|row| matrix[row * columns + column]));
+    }
+    turned
 }
 
 /// Reads tensors whose shapes have been checked, and refuses what is not finite.
@@ -141,15 +139,13 @@ impl Reader<'_> {
         }
     }
 
-    pub fn linear(&self, prefix: &str, inputs: usize, outputs: usize) -> Result<Linear, Error> {
-        let weight = self.take(&format!("{prefix}.weight"))?;
-        Ok(Linear { weight, bias: self.take(&format!("{prefix}.bias"))?, inputs, outputs })
+    pub fn layer(&self, prefix: &str) -> Result<Layer, Error> {
+        Ok(Layer { weight: self.take(&format!("{prefix}.weight"))?, bias: self.take(&format!("{prefix}.bias"))? })
     }
 
     /// A convolution (weights `[outputs, inputs·kernel²]`) with the BatchNorm that follows it folded in.
-    pub fn folded(&self, conv: &str, norm: &str) -> Result<(Vec<f32>, Vec<f32>), Error> {
-        let mut weight = self.take(&format!("{conv}.weight"))?;
-        let mut bias = self.take(&format!("{conv}.bias"))?;
+    pub fn folded(&self, conv: &str, norm: &str) -> Result<Layer, Error> {
+        let Layer { mut weight, mut bias } = self.layer(conv)?;
         let [gamma, beta, mean, variance] =
             ["weight", "bias", "running_mean", "running_var"].map(|part| self.take(&format!("{norm}.{part}")));
         let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
@@ -159,6 +155,6 @@ impl Reader<'_> {
             weight.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * scale) as f32);
             *bias = ((f64::from(*bias) - f64::from(mean[o])) * scale + f64::from(beta[o])) as f32;
         }
-        Ok((weight, bias))
+        Ok(Layer { weight, bias })
     }
 }

@@ -1,51 +1,74 @@
 //! The forward pass over any number of galaxies.
 
-use std::sync::Arc;
-
-use starmap_kernels::elementwise::relu;
+use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
 
 use crate::error::Error;
 use crate::model::Model;
 use crate::{inception, transformer};
 
-/// Galaxies that go through the network together, whatever the caller's batch: large enough for the matrix products,
-/// small enough that a block's activations stay in the second-level cache. Chosen by measurement, see BENCHMARKS.md.
+/// Galaxies that go through the transformer together, whatever the caller's batch: large enough for the matrix
+/// products, small enough that a block's activations stay near. Chosen by measurement, see BENCHMARKS.md.
 pub const MICRO_BATCH: usize = 16;
 
-/// Predicts redshifts with memory that is allocated once.
+/// Galaxies that go through the wide linear layers at the end together: the more, the less often their weights (28 MB)
+/// come from main memory.
+pub const HEAD_BATCH: usize = 64;
+
+/// A point in the forward pass: what [`Predictor::predict_observed`] shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Embedded patches, `[MICRO_BATCH, patches, width]`.
+    PatchEmbed,
+    /// Tokens after this block: `[MICRO_BATCH, width]` class tokens, then `[MICRO_BATCH, patches, width]`.
+    Block(usize),
+    /// Mean of the tokens, normalised, `[MICRO_BATCH, width]`.
+    Transformer,
+    /// Last grid of the Inception branch, `[MICRO_BATCH, side, side, channels]`.
+    Inception,
+    /// Redshifts, `[HEAD_BATCH]`, after the magnitude branch and the fusion.
+    Heads,
+}
+
+/// Predicts redshifts with memory that is allocated once, and does not grow with the batch.
 ///
-/// A galaxy's redshift does not depend on the galaxies beside it, on the size of the batch or on its place in it: every
-/// micro-batch has the same size, the last one is filled up.
+/// A galaxy's redshift does not depend on the galaxies beside it, on the size of the batch or on its place in it, to
+/// the bit: the parts of a batch that go through the network together have a fixed size, the last one is filled up,
+/// and no kernel mixes rows.
 #[derive(Debug)]
-pub struct Predictor {
-    model: Arc<Model>,
+pub struct Predictor<'m> {
+    model: &'m Model,
+    batch_max: usize,
     transformer: transformer::Scratch,
     inception: inception::Scratch,
+    /// A micro-batch of images that is filled up.
     images: Vec<f32>,
-    magnitudes: Vec<f32>,
+    /// Inputs of the three heads, `[HEAD_BATCH, …]`.
     pooled: Vec<f32>,
+    grids: Vec<f32>,
+    magnitudes: Vec<f32>,
     /// Two vectors per galaxy, each as long as the longest hidden layer.
     hidden: [Vec<f32>; 2],
     fused: Vec<f32>,
     redshifts: Vec<f32>,
 }
 
-impl Predictor {
-    /// A predictor for a model.
-    pub fn new(model: Arc<Model>) -> Self {
+impl<'m> Predictor<'m> {
+    /// A predictor for batches of up to `batch_max` galaxies.
+    pub fn new(model: &'m Model, batch_max: usize) -> Self {
         let config = model.config();
-        let n = MICRO_BATCH;
-        let longest = config.magnitudes.iter().copied().chain([config.vit[0], config.vis[0], config.bands]).max();
-        let hidden = vec![0.0; n * longest.unwrap_or(0)];
+        let hidden_layers = model.magnitudes.iter().chain([&model.vit, &model.vis]).map(Weights::outputs);
+        let hidden = vec![0.0; HEAD_BATCH * hidden_layers.max().unwrap_or(0)];
         Self {
-            transformer: model.transformer.scratch(n),
-            inception: model.inception.scratch(n),
-            images: vec![0.0; n * config.bands * config.side * config.side],
-            magnitudes: vec![0.0; n * config.bands],
-            pooled: vec![0.0; n * config.width],
+            batch_max,
+            transformer: model.transformer.scratch(MICRO_BATCH),
+            inception: model.inception.scratch(),
+            images: vec![0.0; MICRO_BATCH * config.image()],
+            pooled: vec![0.0; HEAD_BATCH * config.width],
+            grids: vec![0.0; HEAD_BATCH * config.flat()],
+            magnitudes: vec![0.0; HEAD_BATCH * config.bands],
             hidden: [hidden.clone(), hidden],
-            fused: vec![0.0; n * config.fusion],
-            redshifts: vec![0.0; n],
+            fused: vec![0.0; HEAD_BATCH * config.fusion],
+            redshifts: vec![0.0; HEAD_BATCH],
             model,
         }
     }
@@ -56,61 +79,92 @@ impl Predictor {
     /// - `magnitudes`: `[n, 5]` in mag, same band order.
     /// - `redshifts`: `[n]`, redshift z (dimensionless), in input order; NaN for a galaxy whose input has a NaN.
     ///
-    /// (For a model of other dimensions: its own bands and side.)
+    /// A model of other dimensions asks for its own bands and sides. Nothing is allocated.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a length differs; nothing is written then.
+    /// [`Error::Batch`] if n is more than the predictor was made for, [`Error::Shape`] if a length differs. Nothing is
+    /// written then.
     pub fn predict(&mut self, images: &[f32], magnitudes: &[f32], redshifts: &mut [f32]) -> Result<(), Error> {
+        self.predict_observed(images, magnitudes, redshifts, &mut |_, _| {})
+    }
+
+    /// Predicts, and shows what is computed on the way: for tests against the reference and for timing.
+    ///
+    /// The places of a part that is filled up are shown too; of [`Stage::Heads`] they hold whatever was there.
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`].
+    pub fn predict_observed(
+        &mut self,
+        images: &[f32],
+        magnitudes: &[f32],
+        redshifts: &mut [f32],
+        observe: &mut dyn FnMut(Stage, &[f32]),
+    ) -> Result<(), Error> {
         let config = self.model.config();
-        let (image, bands, galaxies) = (config.bands * config.side * config.side, config.bands, redshifts.len());
+        let (image, bands, galaxies) = (config.image(), config.bands, redshifts.len());
+        if galaxies > self.batch_max {
+            return Err(Error::Batch { galaxies, batch_max: self.batch_max });
+        }
         for (what, found, each) in [("images", images.len(), image), ("magnitudes", magnitudes.len(), bands)] {
             if found != galaxies * each {
                 return Err(Error::Shape { what, found, expected: galaxies * each, galaxies });
             }
         }
-        let batches = images.chunks(MICRO_BATCH * image).zip(magnitudes.chunks(MICRO_BATCH * bands));
-        for ((images, magnitudes), redshifts) in batches.zip(redshifts.chunks_mut(MICRO_BATCH)) {
-            if redshifts.len() < MICRO_BATCH {
-                self.images.fill(0.0);
-                self.images[..images.len()].copy_from_slice(images);
-                self.magnitudes.fill(0.0);
-                self.magnitudes[..magnitudes.len()].copy_from_slice(magnitudes);
-                let (images, magnitudes) = (std::mem::take(&mut self.images), std::mem::take(&mut self.magnitudes));
-                self.forward(&images, &magnitudes);
-                (self.images, self.magnitudes) = (images, magnitudes);
-            } else {
-                self.forward(images, magnitudes);
+        let parts = images.chunks(HEAD_BATCH * image).zip(magnitudes.chunks(HEAD_BATCH * bands));
+        for ((images, magnitudes), redshifts) in parts.zip(redshifts.chunks_mut(HEAD_BATCH)) {
+            for (k, images) in images.chunks(MICRO_BATCH * image).enumerate() {
+                self.micro_batch(k, images, observe);
             }
+            self.magnitudes[..magnitudes.len()].copy_from_slice(magnitudes);
+            self.heads();
+            observe(Stage::Heads, &self.redshifts);
             redshifts.copy_from_slice(&self.redshifts[..redshifts.len()]);
         }
         Ok(())
     }
 
-    /// One full micro-batch into `self.redshifts`.
-    fn forward(&mut self, images: &[f32], magnitudes: &[f32]) {
-        let (model, n) = (&self.model, MICRO_BATCH);
+    /// Micro-batch k of a head batch, from images to the inputs of the heads.
+    fn micro_batch(&mut self, k: usize, images: &[f32], observe: &mut dyn FnMut(Stage, &[f32])) {
+        let (model, config) = (self.model, self.model.config());
+        let images = if images.len() < self.images.len() {
+            self.images.fill(0.0);
+            self.images[..images.len()].copy_from_slice(images);
+            &self.images
+        } else {
+            images
+        };
+        let pooled = &mut self.pooled[k * MICRO_BATCH * config.width..][..MICRO_BATCH * config.width];
+        model.transformer.forward(images, MICRO_BATCH, &mut self.transformer, pooled, observe);
+        observe(Stage::Transformer, pooled);
+        let grids = &mut self.grids[k * MICRO_BATCH * config.flat()..][..MICRO_BATCH * config.flat()];
+        for (image, grid) in images.chunks_exact(config.image()).zip(grids.chunks_exact_mut(config.flat())) {
+            model.inception.forward(image, &mut self.inception, grid);
+        }
+        observe(Stage::Inception, grids);
+    }
+
+    /// From the inputs of the heads to redshifts.
+    fn heads(&mut self) {
+        let (model, config) = (self.model, self.model.config());
         let [hidden, spare] = &mut self.hidden;
         let [from_vit, from_vis, from_magnitudes] = &model.fusion;
-
-        model.transformer.forward(images, n, &mut self.transformer, &mut self.pooled);
-        model.vit.apply(&self.pooled, n, hidden);
-        relu(&mut hidden[..n * model.vit.outputs]);
-        from_vit.apply(hidden, n, &mut self.fused);
-
-        model.inception.forward(images, n, &mut self.inception, hidden);
-        debug_assert_eq!(model.inception.outputs(), from_vis.inputs, "checked when the model was loaded");
-        from_vis.apply_add(hidden, n, &mut self.fused);
-
-        hidden[..magnitudes.len()].copy_from_slice(magnitudes);
+        let layer = |x: &[f32], weights: &Weights, out: &mut [f32], then: Then| {
+            multiply(Rows::new(x, HEAD_BATCH, weights.inputs()), weights, out, weights.outputs(), then);
+        };
+        layer(&self.pooled, &model.vit, hidden, Then::StoreRelu);
+        layer(hidden, from_vit, &mut self.fused, Then::Store);
+        layer(&self.grids, &model.vis, hidden, Then::StoreRelu);
+        layer(hidden, from_vis, &mut self.fused, Then::Add);
         let (mut now, mut next) = (hidden, spare);
-        for layer in &model.magnitudes {
-            layer.apply(now, n, next);
-            relu(&mut next[..n * layer.outputs]);
+        let mut magnitudes = self.magnitudes.as_slice();
+        for weights in &model.magnitudes {
+            layer(magnitudes, weights, next, Then::StoreRelu);
             std::mem::swap(&mut now, &mut next);
+            magnitudes = &now[..HEAD_BATCH * weights.outputs()];
         }
-        from_magnitudes.apply_add(now, n, &mut self.fused);
-
-        relu(&mut self.fused);
-        model.last.apply(&self.fused, n, &mut self.redshifts);
+        layer(magnitudes, from_magnitudes, &mut self.fused, Then::AddRelu);
+        debug_assert_eq!(self.fused.len(), HEAD_BATCH * config.fusion);
+        layer(&self.fused, &model.last, &mut self.redshifts, Then::Store);
     }
 }

@@ -4,13 +4,15 @@
 //! first galaxy, of the second, and so on. The parallel convolution branch works on the patches alone, which this
 //! way are one contiguous matrix, and so is what the mean is taken over.
 
-use starmap_kernels::attention::{Group, Heads, attention, grouped};
+use starmap_kernels::attention::{Heads, attention};
 use starmap_kernels::elementwise::{add, gelu, silu};
+use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
 use starmap_kernels::norm::layer_norm;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::model::{Linear, Reader};
+use crate::model::{Layer, Reader};
+use crate::predictor::Stage;
 
 const LAYER_NORM_EPSILON: f32 = 1e-6;
 
@@ -21,7 +23,7 @@ pub(crate) struct Transformer {
     patch: usize,
     width: usize,
     heads: usize,
-    embed: Linear,
+    embed: Weights,
     /// Class token with its position, `[width]`.
     class: Vec<f32>,
     /// Positions of the patches, `[patches, width]`.
@@ -33,12 +35,12 @@ pub(crate) struct Transformer {
 #[derive(Debug)]
 struct Block {
     norm1: Norm,
-    qkv: Linear,
-    proj: Linear,
+    qkv: Weights,
+    proj: Weights,
     pcm: [Grouped; 2],
     norm2: Norm,
-    fc1: Linear,
-    fc2: Linear,
+    fc1: Weights,
+    fc2: Weights,
 }
 
 #[derive(Debug)]
@@ -47,13 +49,17 @@ struct Norm {
     bias: Vec<f32>,
 }
 
+/// A grouped 1×1 convolution.
+///
+/// Groups are so narrow that a register would be mostly empty: where a group has fewer outputs than [`LANES`], several
+/// are taken together as one group whose weights are zero from one to another.
 #[derive(Debug)]
 struct Grouped {
-    /// `[groups, inputs, outputs]`.
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    group: Group,
+    groups: Vec<Weights>,
 }
+
+/// Outputs that a group is filled up to.
+const LANES: usize = 16;
 
 /// Memory that a forward pass works in, for one size of micro-batch.
 #[derive(Debug)]
@@ -64,7 +70,6 @@ pub(crate) struct Scratch {
     qkv: Vec<f32>,
     hidden: Vec<f32>,
     pcm_hidden: Vec<f32>,
-    pcm: Vec<f32>,
     rows: Vec<usize>,
     scores: Vec<f32>,
     mean: Vec<f32>,
@@ -77,7 +82,7 @@ impl Transformer {
         let mut positions = reader.take("pos_embed")?;
         add(&mut class, &positions[..width]);
         positions.drain(..width);
-        let embed = reader.linear("patch_embed.proj", config.bands * config.patch * config.patch, width)?;
+        let embed = reader.layer("patch_embed.proj")?.packed();
         let blocks = (0..config.depth).map(|index| Block::load(reader, config, index)).collect::<Result<_, _>>()?;
         let norm = Norm::load(reader, "fc_norm")?;
         let Config { bands, side, patch, heads, .. } = *config;
@@ -88,8 +93,8 @@ impl Transformer {
     pub fn scratch(&self, n: usize) -> Scratch {
         let (width, patches) = (self.width, self.positions.len() / self.width);
         let rows = n * (patches + 1);
-        let mlp = self.blocks.iter().map(|block| block.fc1.outputs).max().unwrap_or(0);
-        let pcm = self.blocks.iter().map(|block| block.pcm[0].bias.len()).max().unwrap_or(0);
+        let mlp = self.blocks.iter().map(|block| block.fc1.outputs()).max().unwrap_or(0);
+        let pcm = self.blocks.iter().map(|block| block.pcm[0].outputs()).max().unwrap_or(0);
         let zeros = |size: usize| vec![0.0; size];
         Scratch {
             patches: zeros(n * self.bands * self.side * self.side),
@@ -98,7 +103,6 @@ impl Transformer {
             qkv: zeros(rows * 3 * width),
             hidden: zeros(rows * mlp),
             pcm_hidden: zeros(n * patches * pcm),
-            pcm: zeros(n * patches * width),
             rows: vec![0; patches + 1],
             scores: zeros(patches + 1),
             mean: zeros(n * width),
@@ -106,23 +110,32 @@ impl Transformer {
     }
 
     /// Normalised mean of the patch tokens, `[n, width]` into `out`, of `images` `[n, bands, side, side]`.
-    pub fn forward(&self, images: &[f32], n: usize, scratch: &mut Scratch, out: &mut [f32]) {
+    pub fn forward(
+        &self,
+        images: &[f32],
+        n: usize,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+        observe: &mut dyn FnMut(Stage, &[f32]),
+    ) {
         let (width, patches) = (self.width, self.positions.len() / self.width);
         let rows = n * (patches + 1);
         self.gather(images, &mut scratch.patches);
         let (class_rows, patch_rows) = scratch.tokens.split_at_mut(n * width);
         class_rows.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(&self.class));
-        self.embed.apply(&scratch.patches, n * patches, patch_rows);
+        let pixels = self.embed.inputs();
+        multiply(Rows::new(&scratch.patches, n * patches, pixels), &self.embed, patch_rows, width, Then::Store);
+        observe(Stage::PatchEmbed, patch_rows);
         patch_rows.chunks_exact_mut(patches * width).for_each(|galaxy| add(galaxy, &self.positions));
 
-        for block in &self.blocks {
+        for (index, block) in self.blocks.iter().enumerate() {
             // The parallel branch sees the block's input, and is added after the attention.
-            block.pcm[0].apply(&scratch.tokens[n * width..], &mut scratch.pcm_hidden);
+            block.pcm[0].apply(&scratch.tokens[n * width..], n * patches, &mut scratch.pcm_hidden, Then::Store);
             silu(&mut scratch.pcm_hidden);
-            block.pcm[1].apply(&scratch.pcm_hidden, &mut scratch.pcm);
 
             block.norm1.apply(&scratch.tokens, &mut scratch.normed);
-            block.qkv.apply(&scratch.normed, rows, &mut scratch.qkv);
+            let normed = Rows::new(&scratch.normed, rows, width);
+            multiply(normed, &block.qkv, &mut scratch.qkv, 3 * width, Then::Store);
             let heads = Heads { width, count: self.heads };
             for galaxy in 0..n {
                 scratch.rows[0] = galaxy;
@@ -130,13 +143,16 @@ impl Transformer {
                 scratch.rows[1..].iter_mut().zip(own).for_each(|(row, own)| *row = own);
                 attention(&scratch.qkv, &scratch.rows, heads, &mut scratch.scores, &mut scratch.normed);
             }
-            block.proj.apply_add(&scratch.normed, rows, &mut scratch.tokens);
-            add(&mut scratch.tokens[n * width..], &scratch.pcm);
+            let attended = Rows::new(&scratch.normed, rows, width);
+            multiply(attended, &block.proj, &mut scratch.tokens, width, Then::Add);
+            block.pcm[1].apply(&scratch.pcm_hidden, n * patches, &mut scratch.tokens[n * width..], Then::Add);
 
             block.norm2.apply(&scratch.tokens, &mut scratch.normed);
-            block.fc1.apply(&scratch.normed, rows, &mut scratch.hidden);
+            let (normed, mlp) = (Rows::new(&scratch.normed, rows, width), block.fc1.outputs());
+            multiply(normed, &block.fc1, &mut scratch.hidden, mlp, Then::Store);
             gelu(&mut scratch.hidden);
-            block.fc2.apply_add(&scratch.hidden, rows, &mut scratch.tokens);
+            multiply(Rows::new(&scratch.hidden, rows, mlp), &block.fc2, &mut scratch.tokens, width, Then::Add);
+            observe(Stage::Block(index), &scratch.tokens);
         }
 
         scratch.mean.fill(0.0);
@@ -175,21 +191,16 @@ impl Block {
         bias.extend(std::iter::repeat_n(0.0, width));
         bias.extend(reader.take(&format!("{p}attn.v_bias"))?);
         let weight = reader.take(&format!("{p}attn.qkv.weight"))?;
-        let (inputs, channels) = (width / config.pcm_groups, config.pcm_channels / config.pcm_groups);
-        let (first, first_bias) = reader.folded(&format!("{p}PCM.0"), &format!("{p}PCM.1"))?;
-        let second = reader.take(&format!("{p}PCM.3.weight"))?;
-        let second_bias = reader.take(&format!("{p}PCM.3.bias"))?;
+        let pcm_1 = reader.folded(&format!("{p}PCM.0"), &format!("{p}PCM.1"))?;
+        let pcm_2 = reader.layer(&format!("{p}PCM.3"))?;
         Ok(Self {
             norm1: Norm::load(reader, &format!("{p}norm1"))?,
-            qkv: Linear { weight, bias, inputs: width, outputs: 3 * width },
-            proj: reader.linear(&format!("{p}attn.proj"), width, width)?,
-            pcm: [
-                Grouped::new(&first, first_bias, Group { inputs, outputs: channels }),
-                Grouped::new(&second, second_bias, Group { inputs: channels, outputs: inputs }),
-            ],
+            qkv: Weights::new(&weight, &bias),
+            proj: reader.layer(&format!("{p}attn.proj"))?.packed(),
+            pcm: [pcm_1, pcm_2].map(|layer| Grouped::new(&layer, config.pcm_groups)),
             norm2: Norm::load(reader, &format!("{p}norm2"))?,
-            fc1: reader.linear(&format!("{p}mlp.fc1"), width, config.mlp)?,
-            fc2: reader.linear(&format!("{p}mlp.fc2"), config.mlp, width)?,
+            fc1: reader.layer(&format!("{p}mlp.fc1"))?.packed(),
+            fc2: reader.layer(&format!("{p}mlp.fc2"))?.packed(),
         })
     }
 }
@@ -205,17 +216,69 @@ impl Norm {
 }
 
 impl Grouped {
-    /// From weights `[groups·outputs, inputs]` as PyTorch has them.
-    fn new(weight: &[f32], bias: Vec<f32>, group: Group) -> Self {
-        let Group { inputs, outputs } = group;
-        let mut turned = Vec::with_capacity(weight.len());
-        for weight in weight.chunks_exact(inputs * outputs) {
-            turned.extend((0..inputs).flat_map(|i| (0..outputs).map(move |o| weight[o * inputs + i])));
+    /// From weights `[groups·outputs, inputs]`.
+    fn new(layer: &Layer, groups: usize) -> Self {
+        let (outputs, inputs) = (layer.bias.len() / groups, layer.weight.len() / layer.bias.len());
+        let mut together = (LANES / outputs).clamp(1, groups);
+        while !groups.is_multiple_of(together) {
+            together -= 1;
         }
-        Self { weight: turned, bias, group }
+        let merge = |(weight, bias): (&[f32], &[f32])| {
+            let mut merged = Vec::with_capacity(weight.len() * together);
+            for (output, row) in weight.chunks_exact(inputs).enumerate() {
+                let group = output / outputs;
+                merged.extend(std::iter::repeat_n(0.0, group * inputs));
+                merged.extend(row);
+                merged.extend(std::iter::repeat_n(0.0, (together - 1 - group) * inputs));
+            }
+            Weights::new(&merged, bias)
+        };
+        let weights = layer.weight.chunks_exact(together * outputs * inputs);
+        Self { groups: weights.zip(layer.bias.chunks_exact(together * outputs)).map(merge).collect() }
     }
 
-    fn apply(&self, x: &[f32], out: &mut [f32]) {
-        grouped(x, &self.weight, &self.bias, self.group, out);
+    fn inputs(&self) -> usize {
+        self.groups.iter().map(Weights::inputs).sum()
+    }
+
+    fn outputs(&self) -> usize {
+        self.groups.iter().map(Weights::outputs).sum()
+    }
+
+    /// `x` is `[rows, inputs]`, `out` `[rows, outputs]`.
+    fn apply(&self, x: &[f32], rows: usize, out: &mut [f32], then: Then) {
+        let (stride, out_stride) = (self.inputs(), self.outputs());
+        let (mut input, mut output) = (0, 0);
+        for group in &self.groups {
+            multiply(Rows::new(&x[input..], rows, stride), group, &mut out[output..], out_stride, then);
+            input += group.inputs();
+            output += group.outputs();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_are_taken_together_do_not_mix() {
+        for (groups, inputs, outputs) in [(48, 4, 16), (48, 16, 4), (3, 5, 7), (6, 2, 4), (2, 3, 40), (1, 1, 1)] {
+            let number = |i: usize, seed: usize| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0;
+            let numbers = |n: usize, seed: usize| (0..n).map(|i| number(i, seed)).collect::<Vec<_>>();
+            let layer = Layer { weight: numbers(groups * outputs * inputs, 1), bias: numbers(groups * outputs, 2) };
+            let rows = 5;
+            let x = numbers(rows * groups * inputs, 3);
+            let mut out = vec![f32::NAN; rows * groups * outputs];
+            Grouped::new(&layer, groups).apply(&x, rows, &mut out, Then::Store);
+            for (at, got) in out.iter().enumerate() {
+                let (row, output) = (at / (groups * outputs), at % (groups * outputs));
+                let x = &x[row * groups * inputs + output / outputs * inputs..][..inputs];
+                let weight = &layer.weight[output * inputs..][..inputs];
+                let sum: f64 = x.iter().zip(weight).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                let exact = sum + f64::from(layer.bias[output]);
+                assert!((f64::from(*got) - exact).abs() < 1e-5, "{groups} groups, row {row}, output {output}");
+            }
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! The forward pass against an independent one: NumPy in float64, itself checked against the published PyTorch code.
 //! Weights and inputs are the recipe's, so that no large file is needed.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 use starmap_astromae::recipe::{self, Recipe};
 use starmap_astromae::{Config, MICRO_BATCH, Model, Predictor, Tensor, TensorSource};
@@ -10,9 +8,9 @@ use starmap_astromae::{Config, MICRO_BATCH, Model, Predictor, Tensor, TensorSour
 /// What is promised of `f32`.
 const ERROR_MAX: f64 = 2e-6;
 
-fn predict(model: &Arc<Model>, images: &[f32], magnitudes: &[f32]) -> Vec<f32> {
+fn predict(model: &Model, images: &[f32], magnitudes: &[f32]) -> Vec<f32> {
     let mut redshifts = vec![f32::NAN; magnitudes.len() / 5];
-    Predictor::new(Arc::clone(model)).predict(images, magnitudes, &mut redshifts).unwrap();
+    Predictor::new(model, redshifts.len()).predict(images, magnitudes, &mut redshifts).unwrap();
     redshifts
 }
 
@@ -21,7 +19,7 @@ fn all_recipe_predictions_are_within_the_promised_error() {
     let expected: Value = serde_json::from_str(include_str!("expected.json")).unwrap();
     let expected: Vec<f64> = expected["redshift_f64"].as_array().unwrap().iter().map(|z| z.as_f64().unwrap()).collect();
     assert_eq!(expected.len(), 64);
-    let model = Arc::new(Model::load(&Recipe::new(Config::default())).unwrap());
+    let model = Model::load(&Recipe::new(Config::default())).unwrap();
     let (images, magnitudes) = recipe::inputs(expected.len());
     let redshifts = predict(&model, &images, &magnitudes);
     let errors: Vec<f64> = redshifts.iter().zip(&expected).map(|(z, exact)| (f64::from(*z) - exact).abs()).collect();
@@ -46,7 +44,7 @@ fn small() -> Config {
 #[test]
 fn a_galaxy_does_not_depend_on_its_neighbours_its_place_or_the_batch() {
     for config in [small(), Config::default()] {
-        let model = Arc::new(Model::load(&Recipe::new(config)).unwrap());
+        let model = Model::load(&Recipe::new(config)).unwrap();
         let n = 2 * MICRO_BATCH + 3;
         let (images, magnitudes) = recipe::inputs(n);
         let together = predict(&model, &images, &magnitudes);
@@ -63,7 +61,7 @@ fn a_galaxy_does_not_depend_on_its_neighbours_its_place_or_the_batch() {
 
 #[test]
 fn nan_stays_with_its_galaxy() {
-    let model = Arc::new(Model::load(&Recipe::new(small())).unwrap());
+    let model = Model::load(&Recipe::new(small())).unwrap();
     let (mut images, mut magnitudes) = recipe::inputs(5);
     let clean = predict(&model, &images, &magnitudes);
     images[5120 + 700] = f32::NAN;
@@ -77,10 +75,10 @@ fn nan_stays_with_its_galaxy() {
 
 #[test]
 fn lengths_that_do_not_fit_are_refused_and_nothing_is_written() {
-    let model = Arc::new(Model::load(&Recipe::new(small())).unwrap());
+    let model = Model::load(&Recipe::new(small())).unwrap();
     let (images, magnitudes) = recipe::inputs(3);
     let mut redshifts = vec![7.0; 3];
-    let error = Predictor::new(model).predict(&images[1..], &magnitudes, &mut redshifts).unwrap_err().to_string();
+    let error = Predictor::new(&model, 3).predict(&images[1..], &magnitudes, &mut redshifts).unwrap_err().to_string();
     assert_eq!(error, "images has 15359 values, expected 15360 for 3 galaxies");
     assert_eq!(redshifts, [7.0; 3]);
 }

@@ -1,11 +1,14 @@
 //! Numeric building blocks for one thread, row-major `f32`; the only crate with `unsafe`.
 //!
-//! [`gemm`] is a library's micro-kernels behind a checked interface. The element-wise functions are
-//! portable code, compiled a second time for wider vectors and chosen once per call by what the CPU
-//! offers; both copies run the same source, but fused multiply-adds may round differently.
+//! All are portable code, compiled a second and third time for wider vectors, of which the best copy that the CPU can
+//! run is chosen at each call. No other library is involved. The `unsafe` is in `dispatch`, nowhere else: calling a
+//! copy after asking the CPU.
 
 pub mod attention;
 mod dispatch;
 pub mod elementwise;
-pub mod gemm;
+pub mod matrix;
 pub mod norm;
+pub mod pool;
+
+pub use dispatch::level;
