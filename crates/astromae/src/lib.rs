@@ -22,3 +22,5 @@ pub use error::Error;
 pub use model::Model;
 pub use predictor::{HEAD_BATCH, MICRO_BATCH, Predictor, Stage};
 pub use source::{Tensor, TensorSource};
+/// Which copy of the kernels this CPU gets.
+pub use starmap_kernels::level as kernel_level;
