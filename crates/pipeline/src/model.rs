@@ -1,6 +1,6 @@
-//! Checkpoint files as the model's tensors.
+//! Checkpoint files as the model wants them: named tensors, read one at a time.
 
-use std::error::Error as StdError;
+use std::error::Error;
 
 use starmap_astromae::{Tensor, TensorSource};
 use starmap_partitions::ByteSource;
@@ -10,8 +10,8 @@ use starmap_partitions::tensors::TensorFile;
 #[derive(Debug)]
 pub struct CheckpointTensors<S>(TensorFile<S>);
 
-impl<S> CheckpointTensors<S> {
-    /// The tensors of a file.
+impl<S: ByteSource> CheckpointTensors<S> {
+    /// The tensors of a file that is open.
     pub fn new(file: TensorFile<S>) -> Self {
         Self(file)
     }
@@ -20,14 +20,16 @@ impl<S> CheckpointTensors<S> {
 impl<S: ByteSource> TensorSource for CheckpointTensors<S> {
     fn tensors(&self) -> Vec<Tensor> {
         let entries = self.0.entries().iter();
-        entries.map(|entry| Tensor { name: entry.name.clone(), shape: entry.shape.clone() }).collect()
+        // A dimension that does not fit into memory's addresses is as wrong as one that is merely too large.
+        let shape = |shape: &[u64]| shape.iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
+        entries.map(|entry| Tensor { name: entry.name.clone(), shape: shape(&entry.shape) }).collect()
     }
 
     fn metadata(&self, key: &str) -> Option<String> {
-        self.0.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+        self.0.metadata().get(key).cloned()
     }
 
-    fn read(&self, name: &str, out: &mut Vec<f32>) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    fn read(&self, name: &str, out: &mut Vec<f32>) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(self.0.read_f32(name, out)?)
     }
 }

@@ -1,0 +1,126 @@
+//! Serves the three functions over the Lambda Runtime API: the same code in a local worker and as AWS's `bootstrap`.
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+use crate::infer::{Identity, Worker};
+use crate::initialize::initialize;
+use crate::store::{Store, StoreConfig};
+use crate::summarize::summarize;
+
+/// Names the function to serve: `initialize`, `infer` or `summarize`, also as `starmap-infer` or `bootstrap.infer`.
+pub const HANDLER_VARIABLE: &str = "_HANDLER";
+/// With `1`, the process ends when its standard input does: a local worker never outlives whoever started it.
+pub const EXIT_WITH_STDIN_VARIABLE: &str = "STARMAP_EXIT_WITH_STDIN";
+
+/// Which function this process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handler {
+    Initialize,
+    Infer,
+    Summarize,
+}
+
+/// Serves invocations until the Runtime API goes away. Everything comes from the environment, as on AWS Lambda.
+///
+/// One async thread for I/O; what computes runs on a blocking thread, one at a time.
+///
+/// # Panics
+/// Outside of a Lambda environment: the runtime wants `AWS_LAMBDA_RUNTIME_API` and its companions.
+pub fn main_from_environment() -> ExitCode {
+    let started = Instant::now();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // A process that has its logging already keeps it.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    if std::env::var(EXIT_WITH_STDIN_VARIABLE).is_ok_and(|value| value == "1") {
+        std::thread::spawn(exit_with_stdin);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(started))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "the worker can't serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(started: Instant) -> Result<(), String> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let configured = || {
+        let handler = Handler::parse(&variable(HANDLER_VARIABLE).unwrap_or_default())?;
+        let config = StoreConfig::from_environment(variable)?;
+        let store = Store::open(&config).map_err(|error| error.to_string())?;
+        Ok::<_, String>((handler, store))
+    };
+    // A wrong configuration is told as the answer to every invocation, where whoever made it will see it.
+    let function = configured().map(|(handler, store)| {
+        let identity = Identity {
+            log_stream: variable("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|| format!("pid {}", std::process::id())),
+            memory_mib: variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse().ok()),
+            init: Some(started.elapsed()),
+        };
+        (handler, Arc::new(Worker::new(store.clone(), identity)), store)
+    });
+    let service = service_fn(|event: LambdaEvent<Value>| async {
+        let (handler, worker, store) =
+            function.as_ref().map_err(|error| Error::Internal(format!("the function is not configured: {error}")))?;
+        let payload = event.payload;
+        let handled = async {
+            match handler {
+                Handler::Initialize => initialize(store, &payload).await,
+                Handler::Infer => worker.infer(&payload).await,
+                Handler::Summarize => summarize(store, &payload).await,
+            }
+        };
+        let caught = AssertUnwindSafe(handled).catch_unwind().await;
+        caught.unwrap_or_else(|panic| Err(Error::Internal(format!("panicked: {}", panic_message(&*panic)))))
+    });
+    lambda_runtime::run(service).await.map_err(|error| error.to_string())
+}
+
+impl Handler {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name.rsplit(['-', '.', '/', ':']).next().unwrap_or_default() {
+            "initialize" => Ok(Self::Initialize),
+            "infer" => Ok(Self::Infer),
+            "summarize" => Ok(Self::Summarize),
+            _ => Err(format!("{HANDLER_VARIABLE} is {name:?}, expected initialize, infer or summarize")),
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
+
+/// Ends the process when standard input does. Nothing is lost: every write is atomic.
+fn exit_with_stdin() {
+    // An error is an end too.
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    std::process::exit(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_found_in_every_spelling() {
+        for name in ["infer", "starmap-infer", "bootstrap.infer"] {
+            assert_eq!(Handler::parse(name), Ok(Handler::Infer));
+        }
+        assert_eq!(Handler::parse("summarize"), Ok(Handler::Summarize));
+        let error = Handler::parse("inference").unwrap_err();
+        assert_eq!(error, "_HANDLER is \"inference\", expected initialize, infer or summarize");
+    }
+}

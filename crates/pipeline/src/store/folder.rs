@@ -1,0 +1,357 @@
+//! Buckets as folders: `{root}/{bucket}/{key}`, keys as they are.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+
+use super::source::Source;
+use super::upload::Upload;
+use super::{Listing, Object, url};
+use crate::error::Error;
+
+/// Beginning of the name of a file that is still being written; never listed.
+const PART_PREFIX: &str = ".starmap-part-";
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+        let root = root.canonicalize().map_err(|error| Error::Storage {
+            doing: "opening the folder of buckets",
+            location: root.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self { root })
+    }
+
+    /// Where a key is, were it there.
+    pub(super) fn path(&self, bucket: &str, key: &str) -> PathBuf {
+        self.root.join(bucket).join(key)
+    }
+
+    pub(super) fn check_bucket(&self, bucket: &str) -> Result<(), Error> {
+        self.bucket(bucket).map(drop)
+    }
+
+    pub(super) fn list(&self, bucket: &str, prefix: &str) -> Result<Listing, Error> {
+        let location = format!("{}/", url(bucket, prefix));
+        let Some(folder) = self.existing(bucket, prefix)? else { return Ok(Listing::default()) };
+        let failed = |error: &io::Error| storage("listing", &location, error);
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            // A file where a folder is asked for: as on S3, there is nothing under it.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Listing::default()),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut listing = Listing::default();
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(&error))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                tracing::warn!(location, ?name, "a file whose name is not UTF-8 is passed over");
+                continue;
+            };
+            if name.starts_with(PART_PREFIX) {
+                continue;
+            }
+            let key = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+            match fs::metadata(entry.path()) {
+                Ok(metadata) if metadata.is_dir() => listing.folders.push(key),
+                Ok(metadata) => listing.objects.push(object(key, &metadata)),
+                // Deleted since the folder was read, or a link to nowhere.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        Ok(listing)
+    }
+
+    pub(super) fn head(&self, bucket: &str, key: &str) -> Result<Option<Object>, Error> {
+        let Some(path) = self.existing(bucket, key)? else { return Ok(None) };
+        let metadata = fs::metadata(path).map_err(|error| storage("reading", &url(bucket, key), &error))?;
+        Ok(metadata.is_file().then(|| object(key.to_owned(), &metadata)))
+    }
+
+    pub(super) fn get(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, Error> {
+        let Some(path) = self.existing(bucket, key)? else { return Ok(None) };
+        if path.is_dir() {
+            return Ok(None);
+        }
+        let bytes = fs::read(path).map_err(|error| storage("reading", &url(bucket, key), &error))?;
+        Ok(Some(bytes.into()))
+    }
+
+    pub(super) fn put(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut part = self.part(bucket, key)?;
+        let written = part.file.write_all(bytes).and_then(|()| part.finish());
+        written.map_err(|error| write_failed(&error, &url(bucket, key), bytes.len() as u64))
+    }
+
+    pub(super) fn delete(&self, bucket: &str, key: &str) -> Result<(), Error> {
+        let Some(path) = self.existing(bucket, key)? else { return Ok(()) };
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(storage("deleting", &url(bucket, key), &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn source(&self, bucket: &str, key: &str) -> Result<Option<(Object, Source)>, Error> {
+        let Some(path) = self.existing(bucket, key)? else { return Ok(None) };
+        let failed = |error: io::Error| storage("opening", &url(bucket, key), &error);
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let source = Source::file(file, metadata.len());
+        Ok(Some((object(key.to_owned(), &metadata), source)))
+    }
+
+    pub(super) fn upload(&self, bucket: &str, key: &str) -> Result<Upload, Error> {
+        Ok(Upload::to_file(self.part(bucket, key)?, url(bucket, key)))
+    }
+
+    /// The folder of a bucket. It may be a link (a big disk elsewhere); what is in it may not lead out of it.
+    fn bucket(&self, bucket: &str) -> Result<PathBuf, Error> {
+        let path = self.root.join(bucket);
+        let is_name = matches!(Path::new(bucket).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
+        match path.canonicalize() {
+            Ok(path) if is_name && path.is_dir() => Ok(path),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(storage("opening", &url(bucket, ""), &error)),
+            _ => Err(Error::BucketNotFound {
+                bucket: bucket.to_owned(),
+                place: self.root.display().to_string(),
+                present: self.buckets(),
+            }),
+        }
+    }
+
+    fn buckets(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.path().is_dir());
+        let mut names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+
+    /// Where a key is, if anything is there, with every link followed and still inside the bucket.
+    fn existing(&self, bucket: &str, key: &str) -> Result<Option<PathBuf>, Error> {
+        let folder = self.bucket(bucket)?;
+        let path = join(&folder, bucket, key)?;
+        match path.canonicalize() {
+            Ok(real) if real.starts_with(&folder) => Ok(Some(real)),
+            Ok(real) => Err(leads_out(bucket, key, &real)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(storage("opening", &url(bucket, key), &error)),
+        }
+    }
+
+    /// A file beside the key's own place, to be renamed to it when it is complete.
+    fn part(&self, bucket: &str, key: &str) -> Result<Part, Error> {
+        let folder = self.bucket(bucket)?;
+        let path = join(&folder, bucket, key)?;
+        let parent = path.parent().unwrap_or(&folder);
+        // The deepest folder that is there already decides whether the key leads out of the bucket.
+        let mut missing = Vec::new();
+        let mut deepest = parent;
+        while !deepest.exists() {
+            missing.push(deepest);
+            deepest = deepest.parent().unwrap_or(&folder);
+        }
+        let real = deepest.canonicalize().map_err(|error| storage("writing", &url(bucket, key), &error))?;
+        if !real.starts_with(&folder) {
+            return Err(leads_out(bucket, key, &real));
+        }
+        let failed = |error: &io::Error| write_failed(error, &url(bucket, key), 0);
+        for folder in missing.iter().rev() {
+            match fs::create_dir(folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&error)),
+                _ => {}
+            }
+            if let Some(parent) = folder.parent() {
+                sync_folder(parent).map_err(|error| failed(&error))?;
+            }
+        }
+        Part::create(parent, &path).map_err(|error| failed(&error))
+    }
+}
+
+/// A file that is being written beside its place. Dropped before [`finish`](Self::finish), it is removed.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) file: File,
+    path: PathBuf,
+    target: PathBuf,
+    finished: bool,
+}
+
+impl Part {
+    fn create(folder: &Path, target: &Path) -> io::Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            folder.join(format!("{PART_PREFIX}{}-{count}-{}", std::process::id(), uuid::Uuid::new_v4().simple()));
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok(Self { file, path, target: target.to_owned(), finished: false })
+    }
+
+    /// Puts the file in its place; after this returns, a power cut does not undo it.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, &self.target)?;
+        self.finished = true;
+        self.target.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Nothing is lost if this fails: such files are never listed.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Says what went wrong with a write; a full disk by its own name.
+pub(super) fn write_failed(error: &io::Error, location: &str, bytes: u64) -> Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Error::StorageFull { location: location.to_owned(), bytes }
+        }
+        _ => storage("writing", location, error),
+    }
+}
+
+fn storage(doing: &'static str, location: &str, error: &io::Error) -> Error {
+    Error::Storage { doing, location: location.to_owned(), reason: error.to_string() }
+}
+
+fn leads_out(bucket: &str, key: &str, real: &Path) -> Error {
+    Error::Storage {
+        doing: "opening",
+        location: url(bucket, key),
+        reason: format!("a link leads out of the bucket, to {}; links must stay inside it", real.display()),
+    }
+}
+
+fn join(folder: &Path, bucket: &str, key: &str) -> Result<PathBuf, Error> {
+    let mut path = folder.to_owned();
+    for part in key.split('/').filter(|_| !key.is_empty()) {
+        if matches!(part, "" | "." | "..") || part.contains('\0') {
+            return Err(Error::Storage {
+                doing: "opening",
+                location: url(bucket, key),
+                reason: "the key has an empty part, . or .. in it, expected a plain key".to_owned(),
+            });
+        }
+        path.push(part);
+    }
+    Ok(path)
+}
+
+fn object(key: String, metadata: &fs::Metadata) -> Object {
+    let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Object { key, bytes: metadata.len(), etag: format!("{:x}-{:x}", modified.as_nanos(), metadata.len()) }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::suite;
+    use super::super::{Store, StoreConfig};
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("sky")).unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn it_is_a_store() {
+        let (root, _) = folder();
+        let store = Store::open(&StoreConfig::Folder(root.path().to_owned())).unwrap();
+        suite::check(&store, "sky");
+    }
+
+    #[test]
+    fn keys_are_plain_paths_on_disk() {
+        let (root, folder) = folder();
+        folder.put("sky", "a b/ü#%20+.pt", b"x").unwrap();
+        assert_eq!(fs::read(root.path().join("sky/a b/ü#%20+.pt")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn an_unknown_bucket_is_told_with_those_that_are_there() {
+        let (root, folder) = folder();
+        for bad in ["skyy", "..", ".", ""] {
+            let error = folder.list(bad, "x").unwrap_err();
+            assert_eq!(error.error_name(), "Starmap.BucketNotFound");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "bucket {bad}: not found in {}\nhint: buckets that are there: sky",
+                    root.path().canonicalize().unwrap().display()
+                )
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_dots_do_not_lead_out_of_a_bucket() {
+        let (root, folder) = folder();
+        fs::write(root.path().join("secret"), "s").unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("sky/out")).unwrap();
+        for result in [
+            folder.get("sky", "out/secret").map(drop),
+            folder.put("sky", "out/new", b"x"),
+            folder.delete("sky", "out/secret"),
+            folder.source("sky", "out/secret").map(drop),
+            folder.list("sky", "out").map(drop),
+        ] {
+            let text = result.unwrap_err().to_string();
+            assert!(text.contains("a link leads out of the bucket"), "{text}");
+        }
+        let text = folder.get("sky", "../secret").unwrap_err().to_string();
+        assert_eq!(text, "opening s3://sky/../secret: the key has an empty part, . or .. in it, expected a plain key");
+        assert!(root.path().join("secret").exists() && !root.path().join("new").exists());
+    }
+
+    #[test]
+    fn a_write_that_is_not_finished_leaves_nothing() {
+        let (root, folder) = folder();
+        folder.put("sky", "r/1.json", b"old").unwrap();
+        let mut part = folder.part("sky", "r/1.json").unwrap();
+        part.file.write_all(b"half of the n").unwrap();
+        assert_eq!(folder.list("sky", "r").unwrap().objects.len(), 1, "a part is not listed");
+        assert_eq!(folder.get("sky", "r/1.json").unwrap().unwrap(), "old");
+        drop(part);
+        assert_eq!(fs::read_dir(root.path().join("sky/r")).unwrap().count(), 1, "a part is removed");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_has_its_own_name() {
+        let error = File::options().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
+        let error = write_failed(&error, "s3://sky/r/1.json", 1);
+        assert_eq!(error.error_name(), "Starmap.StorageFull");
+        assert!(error.to_string().starts_with("s3://sky/r/1.json: no space left while writing 1 bytes\nhint:"));
+    }
+}

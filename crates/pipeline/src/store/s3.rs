@@ -1,0 +1,149 @@
+//! Buckets on S3 or a compatible store, by the standard `AWS_*` variables.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use tokio::runtime::Handle;
+
+use super::source::Source;
+use super::upload::Upload;
+use super::{Listing, Object, url};
+use crate::error::Error;
+
+/// Size of the parts of a large upload; S3 takes at most 10,000 of them, which makes 80 GiB.
+const UPLOAD_PART_BYTES: usize = 8 << 20;
+
+/// See the [module](self). One client per bucket, made when it is first used.
+#[derive(Debug)]
+pub(super) struct S3 {
+    buckets: Mutex<HashMap<String, Arc<AmazonS3>>>,
+}
+
+impl S3 {
+    pub(super) fn new() -> Self {
+        // An error only says that another provider was chosen before us, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self { buckets: Mutex::default() }
+    }
+
+    pub(super) async fn check_bucket(&self, bucket: &str) -> Result<(), Error> {
+        let store = self.bucket(bucket)?;
+        match store.list(None).next().await {
+            Some(Err(error)) => Err(failed("listing", bucket, "", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn list(&self, bucket: &str, prefix: &str) -> Result<Listing, Error> {
+        let store = self.bucket(bucket)?;
+        let path = path(bucket, prefix)?;
+        let listed = store.list_with_delimiter(Some(&path)).await;
+        let listed = listed.map_err(|error| failed("listing", bucket, &format!("{prefix}/"), &error))?;
+        Ok(Listing {
+            objects: listed.objects.into_iter().map(object).collect(),
+            folders: listed.common_prefixes.into_iter().map(|prefix| prefix.as_ref().to_owned()).collect(),
+        })
+    }
+
+    pub(super) async fn head(&self, bucket: &str, key: &str) -> Result<Option<Object>, Error> {
+        let store = self.bucket(bucket)?;
+        match store.head(&path(bucket, key)?).await {
+            Ok(meta) => Ok(Some(object(meta))),
+            Err(error) => absent("reading", bucket, key, &error),
+        }
+    }
+
+    pub(super) async fn get(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, Error> {
+        let store = self.bucket(bucket)?;
+        let got = match store.get(&path(bucket, key)?).await {
+            Ok(got) => got.bytes().await,
+            Err(error) => Err(error),
+        };
+        match got {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => absent("reading", bucket, key, &error),
+        }
+    }
+
+    pub(super) async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), Error> {
+        let store = self.bucket(bucket)?;
+        let put = store.put(&path(bucket, key)?, bytes.into()).await;
+        put.map(drop).map_err(|error| failed("writing", bucket, key, &error))
+    }
+
+    pub(super) async fn delete(&self, bucket: &str, key: &str) -> Result<(), Error> {
+        let store = self.bucket(bucket)?;
+        match store.delete(&path(bucket, key)?).await {
+            Ok(()) => Ok(()),
+            Err(error) => absent::<()>("deleting", bucket, key, &error).map(drop),
+        }
+    }
+
+    pub(super) async fn source(&self, bucket: &str, key: &str) -> Result<Option<(Object, Source)>, Error> {
+        let Some(object) = self.head(bucket, key).await? else { return Ok(None) };
+        let source = Source::remote(self.bucket(bucket)?, path(bucket, key)?, &object, Handle::current());
+        Ok(Some((object, source)))
+    }
+
+    pub(super) fn upload(&self, bucket: &str, key: &str) -> Result<Upload, Error> {
+        let writer = BufWriter::with_capacity(self.bucket(bucket)?, path(bucket, key)?, UPLOAD_PART_BYTES);
+        Ok(Upload::to_remote(writer, Handle::current(), url(bucket, key)))
+    }
+
+    fn bucket(&self, bucket: &str) -> Result<Arc<AmazonS3>, Error> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = buckets.get(bucket) {
+            return Ok(Arc::clone(store));
+        }
+        // Plain HTTP is the choice of whoever wrote `http://` into the endpoint; HTTPS endpoints stay HTTPS.
+        let built = AmazonS3Builder::from_env().with_bucket_name(bucket).with_allow_http(true).build();
+        let store = Arc::new(built.map_err(|error| failed("opening", bucket, "", &error))?);
+        buckets.insert(bucket.to_owned(), Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+/// A key as it is, without the percent-encoding that `Path::from` would add.
+fn path(bucket: &str, key: &str) -> Result<Path, Error> {
+    Path::parse(key).map_err(|error| Error::Storage {
+        doing: "opening",
+        location: url(bucket, key),
+        reason: error.to_string(),
+    })
+}
+
+fn object(meta: ObjectMeta) -> Object {
+    Object {
+        key: meta.location.as_ref().to_owned(),
+        bytes: meta.size,
+        etag: meta.e_tag.unwrap_or_else(|| format!("{:x}-{:x}", meta.last_modified.timestamp_micros(), meta.size)),
+    }
+}
+
+/// A missing object is `None`, a missing bucket and anything else is an error.
+fn absent<T>(doing: &'static str, bucket: &str, key: &str, error: &object_store::Error) -> Result<Option<T>, Error> {
+    match failed(doing, bucket, key, error) {
+        Error::Storage { .. } if matches!(error, object_store::Error::NotFound { .. }) => Ok(None),
+        error => Err(error),
+    }
+}
+
+fn failed(doing: &'static str, bucket: &str, key: &str, error: &object_store::Error) -> Error {
+    let reason = error.to_string();
+    // The S3 error code is not a field of the error; it is in the XML body, which its text quotes.
+    if reason.contains("NoSuchBucket") {
+        let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok());
+        return Error::BucketNotFound {
+            bucket: bucket.to_owned(),
+            place: endpoint.unwrap_or_else(|| "S3".to_owned()),
+            present: Vec::new(),
+        };
+    }
+    Error::Storage { doing, location: url(bucket, key), reason }
+}
