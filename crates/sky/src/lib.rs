@@ -188,3 +188,109 @@ fn half_light_radius(m: f64, lateness: f64, random: &mut Random) -> f64 {
     let scatter = 0.25 + 0.20 / (1.0 + 10_f64.powf(-0.8 * (m - m0)));
     10_f64.powf(log_radius) * (scatter * random.normal()).exp()
 }
+#[cfg(test)]
+mod tests {
+    use super::{BANDS, DEPTH, Galaxy, R, SIDE, Sky, asinh_magnitude, nanomaggies, sky_noise};
+
+    fn some(count: u64) -> Vec<Galaxy> {
+        let sky = Sky::new(3);
+        (0..count).map(|index| sky.galaxy(index)).collect()
+    }
+
+    fn median(mut values: Vec<f64>) -> f64 {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    }
+
+    #[test]
+    fn a_galaxy_depends_on_seed_and_index_alone() {
+        let (one, other) = (Sky::new(1), Sky::new(2));
+        let alone = one.galaxy(5);
+        (0..5).for_each(|index| assert_ne!(one.galaxy(index), alone));
+        assert_eq!(Sky::new(1).galaxy(5), alone);
+        assert_ne!(other.galaxy(5), alone);
+    }
+
+    #[test]
+    fn everything_is_finite() {
+        for (index, galaxy) in some(1000).iter().enumerate() {
+            assert!(galaxy.image.iter().all(|pixel| pixel.is_finite()), "a pixel of galaxy {index}");
+            assert!(galaxy.magnitudes.iter().all(|m| (10.0..30.0).contains(m)), "{index}: {:?}", galaxy.magnitudes);
+        }
+    }
+
+    #[test]
+    fn images_hold_the_light_that_the_magnitudes_say() {
+        // The median over galaxies in r: wings outside of the stamp take a few percent, neighbours add a little.
+        let ratios = some(600).into_iter().map(|galaxy| {
+            let total: f32 = galaxy.image[R * SIDE * SIDE..(R + 1) * SIDE * SIDE].iter().sum();
+            f64::from(total) / nanomaggies(galaxy.magnitudes[R])
+        });
+        let ratio = median(ratios.collect());
+        assert!((0.85..1.03).contains(&ratio), "image over magnitude {ratio}");
+    }
+
+    #[test]
+    fn the_survey_finds_nearby_galaxies_and_far_luminous_red_ones() {
+        let sky = some(3000);
+        let z: Vec<f64> = sky.iter().map(|galaxy| galaxy.redshift).collect();
+        assert!(z.iter().all(|z| (0.02..=0.6).contains(z)));
+        assert!((0.12..0.24).contains(&median(z.clone())), "median {}", median(z.clone()));
+        let share = |low: f64, high: f64| z.iter().filter(|&&z| low <= z && z < high).count() as f64 / 3000.0;
+        assert!(share(0.02, 0.2) > 0.4 && share(0.35, 0.6) > 0.2, "N(z) {} {}", share(0.02, 0.2), share(0.35, 0.6));
+        let faint = sky.iter().filter(|galaxy| galaxy.fluxes[R] < nanomaggies(18.0));
+        assert!(faint.clone().count() > 900 && faint.clone().all(|galaxy| galaxy.redshift > 0.1), "the faint are far");
+    }
+
+    #[test]
+    fn far_galaxies_are_redder() {
+        let sky = some(2000);
+        let colour = |low: f64, high: f64| {
+            let within = sky.iter().filter(|galaxy| low <= galaxy.redshift && galaxy.redshift < high);
+            median(within.map(|galaxy| galaxy.magnitudes[1] - galaxy.magnitudes[2]).collect())
+        };
+        assert!(colour(0.3, 0.4) > colour(0.05, 0.1) + 0.5, "{} {}", colour(0.05, 0.1), colour(0.3, 0.4));
+    }
+
+    #[test]
+    fn u_is_the_faintest_and_noisiest_band() {
+        let sky = some(1000);
+        let mean = |band: usize| sky.iter().map(|galaxy| galaxy.magnitudes[band]).sum::<f64>() / 1000.0;
+        assert!((0..BANDS - 1).all(|band| mean(band) > mean(band + 1)), "{:?}", [0, 1, 2, 3, 4].map(mean));
+        let error = |band: usize| {
+            let off = |galaxy: &Galaxy| (galaxy.magnitudes[band] - asinh_magnitude(galaxy.fluxes[band], band)).abs();
+            median(sky.iter().map(off).collect())
+        };
+        assert!(error(0) > 2.0 * error(2) && error(2) < 0.05, "u {} r {}", error(0), error(2));
+    }
+
+    #[test]
+    fn corners_of_stamps_show_the_stated_sky_noise() {
+        // 4 x 4 pixels in each corner, far from most galaxies; the median absolute deviation ignores the others.
+        let sky = some(400);
+        for band in 0..BANDS {
+            let corner = |i: usize| !(4..SIDE - 4).contains(&i);
+            let pixels = (0..SIDE * SIDE).filter(|i| corner(i % SIDE) && corner(i / SIDE));
+            let at = |i: usize| sky.iter().map(move |galaxy| f64::from(galaxy.image[band * SIDE * SIDE + i]));
+            let values: Vec<f64> = pixels.flat_map(at).collect();
+            let centre = median(values.clone());
+            let sigma = 1.4826 * median(values.iter().map(|value| (value - centre).abs()).collect());
+            assert!((0.9..1.35).contains(&(sigma / sky_noise(band))), "band {band}: {sigma}, sky {}", sky_noise(band));
+        }
+    }
+
+    #[test]
+    fn a_point_source_at_the_depth_has_a_signal_to_noise_of_five() {
+        // N_eff of a Gaussian of 1.30" full width: 4π (1.30 / 2.355 / 0.396)² = 24.4 pixels.
+        let noise = sky_noise(R) * 24.4_f64.sqrt();
+        assert!((nanomaggies(DEPTH[R]) / noise - 5.0).abs() < 0.3, "{}", nanomaggies(DEPTH[R]) / noise);
+    }
+
+    #[test]
+    fn asinh_magnitudes_are_ordinary_ones_where_it_is_bright() {
+        assert!((asinh_magnitude(nanomaggies(18.0), R) - 18.0).abs() < 1e-3);
+        // Zero flux in r is magnitude 24.80 (SDSS, table of the asinh softening).
+        assert!((asinh_magnitude(0.0, R) - 24.80).abs() < 0.01);
+        assert!(asinh_magnitude(-0.5, R).is_finite());
+    }
+}
