@@ -47,7 +47,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let median = rates[ROUNDS / 2];
     let gflops = median * 2.0 * model.config().multiply_adds() as f64 / 1e9;
     let (min, max, wall) = (rates[0], rates[ROUNDS - 1], wall_rates[ROUNDS / 2]);
-    writeln!(out, "galaxies/s, one thread, batch {BATCH}: median {median:.0} (min {min:.0}, max {max:.0}; wall {wall:.0})")?;
+    writeln!(
+        out,
+        "galaxies/s, one thread, batch {BATCH}: median {median:.0} (min {min:.0}, max {max:.0}; wall {wall:.0})"
+    )?;
     writeln!(out, "GFLOP/s of the published network: {gflops:.0}")?;
 
     let mut phases: BTreeMap<&str, f64> = BTreeMap::new();
@@ -65,7 +68,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let total: f64 = phases.values().sum();
     for (phase, seconds) in &phases {
-        writeln!(out, "{phase:24} {:6.3} ms per galaxy {:5.1} %", seconds * 1e3 / BATCH as f64, seconds / total * 100.0)?;
+        writeln!(
+            out,
+            "{phase:24} {:6.3} ms per galaxy {:5.1} %",
+            seconds * 1e3 / BATCH as f64,
+            seconds / total * 100.0
+        )?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //!
 //! # Source
 //! `UVA-MLSys/AI-for-Astronomy`, code/Anomaly Detection/blocks/model_vit_inception.py; agreement with it is
-//! asserted in `tests/reference.rs`.
+//! asserted in `tests/reference`.
 
 mod config;
 mod error;
