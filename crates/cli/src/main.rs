@@ -1,1 +1,129 @@
-fn main() {}
+//! `starmap`: arguments, printing and wiring. Everything else is in the crates beside this one.
+
+mod commands;
+mod data_root;
+mod definition;
+mod exit;
+mod files;
+mod functions;
+mod outcome;
+mod printer;
+mod progress;
+mod session;
+mod table;
+mod times;
+mod variables;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::printer::Printer;
+
+/// Photometric redshifts for every galaxy of a partitioned survey.
+///
+/// Runs a trained model over partitions in object storage with an AWS-compatible state machine
+/// (Initialize, Distributed Map of Model Inference, Summarize), durable and proven complete, on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "starmap", version, arg_required_else_help = true, max_term_width = 100, after_help = exit::TABLE)]
+struct Arguments {
+    /// Print one JSON object to stdout instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the pipeline over an input JSON: one stored redshift per galaxy, proven complete
+    Run(commands::run::RunArgs),
+    /// Make a small synthetic sky, run the pipeline over it with the model that ships, write the report
+    Demo(commands::demo::DemoArgs),
+    /// Make, split, inspect and verify partitions
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Inspect, convert and create checkpoints
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// List, show and resume executions
+    #[command(subcommand)]
+    Executions(commands::executions::ExecutionsCommand),
+    /// A worker process: the Lambda bootstrap (started by `run`, not by people)
+    #[command(hide = true)]
+    Worker,
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Make partitions of a synthetic sky
+    Synth(commands::synth::SynthArgs),
+    /// Split one file into partitions with a manifest
+    Split(commands::data::SplitArgs),
+    /// Say what is in a file
+    Inspect(commands::data::InspectArgs),
+    /// Check every row of partitions
+    Verify(commands::data::VerifyArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelCommand {
+    /// Say what is in a checkpoint
+    Inspect(commands::model::InspectArgs),
+    /// Convert a checkpoint to safetensors
+    Convert(commands::model::ConvertArgs),
+    /// Create seeded weights, for benchmarks and tests
+    Init(commands::model::InitArgs),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A worker logs by itself, as it would on Lambda, and makes its own runtime.
+    if matches!(arguments.command, Command::Worker) {
+        return commands::worker::run();
+    }
+    start_logging();
+    let printer = Printer::new(arguments.json, arguments.quiet);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(arguments.command, &printer)));
+    match ended {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            let code = exit::of(&error);
+            printer.error(&error, code);
+            ExitCode::from(code)
+        }
+        // The panic hook has printed where.
+        Err(_) => {
+            printer.bug();
+            ExitCode::from(exit::BUG)
+        }
+    }
+}
+
+fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => commands::run::run(&args, printer),
+        Command::Demo(args) => commands::demo::run(&args, printer),
+        Command::Data(DataCommand::Synth(args)) => commands::synth::run(&args, printer.json()),
+        Command::Data(DataCommand::Split(args)) => commands::data::split(&args, printer.json()),
+        Command::Data(DataCommand::Inspect(args)) => commands::data::inspect(&args, printer.json()),
+        Command::Data(DataCommand::Verify(args)) => commands::data::verify(&args, printer.json()),
+        Command::Model(ModelCommand::Inspect(args)) => commands::model::inspect(&args, printer),
+        Command::Model(ModelCommand::Convert(args)) => commands::model::convert(&args, printer),
+        Command::Model(ModelCommand::Init(args)) => commands::model::init(&args, printer),
+        Command::Executions(command) => commands::executions::run(&command, printer),
+        Command::Worker => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Structured logs to stderr: warnings and errors, or what `RUST_LOG` asks for.
+fn start_logging() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env(variables::RUST_LOG)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os(variables::NO_COLOR).is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+}

@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub mod data;
+pub mod demo;
+pub mod executions;
+pub mod model;
+pub mod run;
+pub mod synth;
+pub mod worker;

@@ -1,0 +1,331 @@
+//! `starmap run`: an input JSON in, one proven redshift per galaxy out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use starmap_engine::journal::{Ending, ExecutionRecord, Journal, Status};
+use starmap_engine::{Start, Started};
+use starmap_pipeline::payload::Input;
+
+use crate::data_root::DataRoot;
+use crate::printer::Printer;
+use crate::session::{Session, Settings, now};
+use crate::{definition, exit, outcome, progress, session, variables};
+
+/// The state machine that runs unless another one is given; the same file runs on AWS.
+pub const EXAMPLE_DEFINITION: &str = include_str!("../../../../examples/redshift/state-machine.asl.json");
+
+/// Arguments of `starmap run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The input JSON of the execution, as the published pipeline takes it
+    #[arg(value_name = "INPUT.json", required_unless_present = "resume")]
+    input: Option<PathBuf>,
+    /// Take up an execution that was interrupted, by name or ARN; finished partitions are not repeated
+    #[arg(long, value_name = "ID", conflicts_with_all = ["input", "definition", "name", "overwrite", "bad_pixels"])]
+    resume: Option<String>,
+    /// State machine definition (Amazon States Language) in place of the built-in one
+    #[arg(long, value_name = "FILE")]
+    definition: Option<PathBuf>,
+    /// Which of our functions a function name in the definition stands for: NAME=initialize|infer|summarize
+    #[arg(long = "function", value_name = "NAME=HANDLER", value_parser = definition::parse_alias)]
+    functions: Vec<(String, String)>,
+    /// Name of the execution and id of the run [default: redshift-<UTC time>-<random>]
+    #[arg(long)]
+    name: Option<String>,
+    /// Replace the results of another run under the same result path
+    #[arg(long)]
+    overwrite: bool,
+    /// What to do with galaxies that have NaN or infinite pixels or magnitudes [default: refuse]
+    #[arg(long, value_name = "POLICY")]
+    bad_pixels: Option<BadPixels>,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Where and with how much a run is carried out.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// Folder for the journal, the logs and, by default, the buckets
+    #[arg(long, value_name = "DIR", env = variables::DATA, default_value = "starmap-data")]
+    pub data: PathBuf,
+    /// Folder whose subfolders are buckets [default: `buckets` in the data folder]
+    #[arg(long, value_name = "DIR", env = variables::BUCKETS, conflicts_with = "s3")]
+    buckets: Option<PathBuf>,
+    /// Read from and write to S3 itself, or a compatible store at AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
+    #[arg(long)]
+    s3: bool,
+    /// Workers that run at once; each has one compute thread [default: as many as cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: Option<u16>,
+    /// Memory of a function in MiB, enforced [default: 1769, one vCPU on AWS]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..=10_240))]
+    memory: Option<u32>,
+    /// Time limit of one invocation in seconds [default: 900]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=900))]
+    timeout: Option<u64>,
+}
+
+/// What to do with galaxies that have NaN or infinite pixels or magnitudes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BadPixels {
+    /// Fail the partition, naming its rows
+    Refuse,
+    /// Store no redshift for them and set their flag
+    Flag,
+}
+
+/// A run that has been checked as far as it can be without reading any data.
+#[derive(Debug)]
+pub struct Plan {
+    /// Name of the execution.
+    pub name: String,
+    /// Input of the execution.
+    pub input: Value,
+    /// Definition of the state machine, ASL text.
+    pub definition: String,
+    /// How it is carried out.
+    pub settings: Settings,
+}
+
+/// Runs the command.
+pub fn run(args: &RunArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let code = match &args.resume {
+        Some(execution) => resume(execution, &args.place, printer)?,
+        None => {
+            let plan = plan(args, printer)?;
+            execute(plan, &args.place.data, printer)?.code
+        }
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// Carries out a plan to its end and prints how it went.
+pub fn execute(plan: Plan, data: &Path, printer: &Printer) -> anyhow::Result<outcome::Shown> {
+    let data_root = DataRoot::take(data)?;
+    runtime()?.block_on(async {
+        let session = Session::open(data_root, &plan.settings).await?;
+        let digest = Sha256::digest(plan.definition.as_bytes());
+        // A changed definition is another state machine; the old one stays with the executions that used it.
+        let machine = format!("redshift-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
+        let created = session.engine.create_state_machine(&machine, &plan.definition).await;
+        let started = match created {
+            Ok(_) => {
+                let annotations = serde_json::to_value(&plan.settings)?;
+                let start = Start { state_machine: machine, name: plan.name, input: plan.input, annotations };
+                session.engine.start_execution(start).await
+            }
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(started) => see_through(session, &started, &plan.settings, printer).await,
+            Err(error) => {
+                session.close().await;
+                Err(exit::usage(error.to_string()))
+            }
+        }
+    })
+}
+
+/// Takes up an interrupted execution; returns the exit code.
+pub fn resume(execution: &str, place: &PlaceArgs, printer: &Printer) -> anyhow::Result<u8> {
+    let data_root = DataRoot::take(&place.data)?;
+    let record = session::reader(data_root.path())?.find_execution(execution)?;
+    let record = record.ok_or_else(|| {
+        exit::usage(format!(
+            "there is no execution {execution} in data root {}\n\
+             hint: `starmap executions list` shows those that are",
+            data_root.path().display()
+        ))
+    })?;
+    let settings = resumed_settings(&record, place)?;
+    if record.status != Status::Running {
+        return Err(exit::usage(format!(
+            "execution {} has ended ({}); only an interrupted one can be resumed\n\
+             hint: `starmap executions show {}` says how it went",
+            record.name,
+            record.status.as_str(),
+            record.name
+        )));
+    }
+    runtime()?.block_on(async {
+        let session = Session::open(data_root, &settings).await?;
+        let resumed = session.engine.resume(&record.arn).await;
+        match resumed {
+            Ok(started) => Ok(see_through(session, &started, &settings, printer).await?.code),
+            Err(error) => {
+                session.close().await;
+                Err(error.into())
+            }
+        }
+    })
+}
+
+fn resumed_settings(record: &ExecutionRecord, place: &PlaceArgs) -> anyhow::Result<Settings> {
+    let mut settings: Settings = serde_json::from_value(record.annotations.clone())
+        .with_context(|| format!("reading the settings of execution {}", record.name))?;
+    if let Some(concurrency) = place.concurrency {
+        settings.concurrency = usize::from(concurrency);
+    }
+    settings.memory_mib = place.memory.unwrap_or(settings.memory_mib);
+    settings.timeout_s = place.timeout.unwrap_or(settings.timeout_s);
+    if place.s3 {
+        settings.buckets = None;
+        check_s3_is_configured()?;
+    } else if let Some(folder) = &place.buckets {
+        settings.buckets = Some(bucket_folder(folder)?);
+    }
+    Ok(settings)
+}
+
+/// Waits for the end, showing progress; the first Ctrl-C stops politely, the second at once.
+async fn see_through(
+    session: Session,
+    started: &Started,
+    settings: &Settings,
+    printer: &Printer,
+) -> anyhow::Result<outcome::Shown> {
+    let name = started.arn.rsplit(':').next().unwrap_or(&started.arn).to_owned();
+    printer.note(&format!("execution {name}, {} workers", settings.concurrency));
+    let ended = tokio::select! {
+        ended = session.engine.wait(started.id) => Some(ended),
+        never = progress::show(&session.engine, started.id, printer) => match never {},
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.context("listening for Ctrl-C")?;
+            None
+        }
+    };
+    printer.status_line("");
+    let Some(ended) = ended else {
+        printer.note("stopping; press Ctrl-C again to stop at once");
+        tokio::select! {
+            () = session.close() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        return outcome::interrupted(&name, &started.arn, printer);
+    };
+    let reader = session.reader()?;
+    let ending: Result<Ending, _> = ended;
+    let ending = match ending {
+        Ok(ending) => ending,
+        Err(error) => {
+            session.close().await;
+            return Err(anyhow::Error::new(error)
+                .context(format!("execution {name} was interrupted; resume it with `starmap run --resume {name}`")));
+        }
+    };
+    session.close().await;
+    outcome::show(&reader, started, &ending, settings, printer).await
+}
+
+/// Checks all that can be checked before any work starts.
+fn plan(args: &RunArgs, printer: &Printer) -> anyhow::Result<Plan> {
+    let path = args.input.as_deref().unwrap_or(Path::new("-"));
+    let mut input = read_input(path)?;
+    if let Value::Object(keys) = &mut input {
+        if args.overwrite {
+            keys.insert("overwrite".to_owned(), json!(true));
+        }
+        if let Some(policy) = args.bad_pixels {
+            let policy = match policy {
+                BadPixels::Refuse => "refuse",
+                BadPixels::Flag => "flag",
+            };
+            keys.insert("bad_pixels".to_owned(), json!(policy));
+        }
+    }
+    if let Err(error) = Input::parse(&input) {
+        return Err(exit::usage(format!("input {}: {error}", path.display())));
+    }
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => fresh_name(),
+    };
+    let mut settings = settings(&args.place)?;
+    let definition = match &args.definition {
+        None => EXAMPLE_DEFINITION.to_owned(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| exit::usage(format!("definition {}: {error}", file.display())))?;
+            settings.aliases = definition::aliases(file, &text, &args.functions)?;
+            // A published definition does not pass the execution's name on; this is how the run's id gets there.
+            if let Value::Object(keys) = &mut input {
+                keys.entry("run_id").or_insert_with(|| json!(name));
+            }
+            text
+        }
+    };
+    if settings.aliases.is_empty() && !args.functions.is_empty() {
+        printer.warning("--function has no effect without --definition");
+    }
+    Ok(Plan { name, input, definition, settings })
+}
+
+fn read_input(path: &Path) -> anyhow::Result<Value> {
+    let read = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = read.map_err(|error| exit::usage(format!("input {}: {error}", path.display())))?;
+    serde_json::from_str(&text)
+        .map_err(|error| exit::usage(format!("input {}: this is not JSON: {error}", path.display())))
+}
+
+/// The settings that the arguments ask for; folders are made absolute because workers are told of them.
+pub fn settings(place: &PlaceArgs) -> anyhow::Result<Settings> {
+    let buckets = if place.s3 {
+        check_s3_is_configured()?;
+        None
+    } else {
+        let default = || place.data.join("buckets");
+        Some(bucket_folder(&place.buckets.clone().unwrap_or_else(default))?)
+    };
+    Ok(Settings {
+        buckets,
+        concurrency: place.concurrency.map_or_else(session::cores, usize::from),
+        memory_mib: place.memory.unwrap_or(1_769),
+        timeout_s: place.timeout.unwrap_or(900),
+        aliases: BTreeMap::new(),
+    })
+}
+
+fn bucket_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    folder.canonicalize().map_err(|error| {
+        exit::usage(format!(
+            "buckets {}: {error}\n\
+             hint: --buckets names a folder whose subfolders are buckets; `starmap data synth` makes partitions",
+            folder.display()
+        ))
+    })
+}
+
+fn check_s3_is_configured() -> anyhow::Result<()> {
+    let given = [variables::AWS_ENDPOINT_URL, variables::AWS_ENDPOINT_URL_S3, variables::AWS_ACCESS_KEY_ID];
+    let mut any = given.iter().chain(&variables::AWS_OTHER_CREDENTIALS);
+    if any.any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
+        return Ok(());
+    }
+    Err(exit::usage(
+        "--s3: neither credentials nor an endpoint are set in the environment\n\
+         hint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL_S3 for a store that is not AWS's",
+    ))
+}
+
+/// `redshift-20261124T014757-1f3a9c`: sorts by time, unique without asking anyone.
+pub fn fresh_name() -> String {
+    let at = jiff::Timestamp::from_millisecond(now().0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("redshift-{}-{}", at.strftime("%Y%m%dT%H%M%S"), &random[..6])
+}
+
+/// The runtime that engine, workers and progress share; computing happens in the workers.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.context("starting the runtime")
+}

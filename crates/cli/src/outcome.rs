@@ -1,0 +1,159 @@
+//! How an execution ended, for people and for programs.
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use starmap_engine::Started;
+use starmap_engine::journal::{ChildRecord, Ending, ExecutionRecord, Journal, Status};
+use starmap_pipeline::payload::Input;
+use starmap_pipeline::store::Store;
+use starmap_pipeline::summary::Summary;
+
+use crate::printer::Printer;
+use crate::session::Settings;
+use crate::{exit, table, times};
+
+/// Failed items that are shown; the rest are counted.
+const FAILED_ITEMS_SHOWN: usize = 5;
+
+/// What was shown, for a caller that goes on.
+#[derive(Debug)]
+pub struct Shown {
+    /// The exit code.
+    pub code: u8,
+    /// The run's summary, if it succeeded.
+    pub summary: Option<Summary>,
+    /// Where the report is, if the run succeeded.
+    pub report: Option<String>,
+}
+
+/// An interrupted execution, and how to go on with it.
+pub fn interrupted(name: &str, arn: &str, printer: &Printer) -> anyhow::Result<Shown> {
+    printer.object(&json!({ "status": "INTERRUPTED", "execution_arn": arn, "run_id": name }));
+    printer.warning(&format!(
+        "execution {name} was interrupted; what is finished is kept\nhint: go on with `starmap run --resume {name}`"
+    ));
+    Ok(Shown { code: exit::INTERRUPTED, summary: None, report: None })
+}
+
+/// An execution that has ended.
+pub async fn show(
+    journal: &dyn Journal,
+    started: &Started,
+    ending: &Ending,
+    settings: &Settings,
+    printer: &Printer,
+) -> anyhow::Result<Shown> {
+    let record = journal.execution(started.id)?.context("the execution is not in the journal")?;
+    match ending.status {
+        Status::Succeeded => succeeded(journal, &record, settings, printer).await,
+        _ => failed(journal, &record, ending, printer),
+    }
+}
+
+async fn succeeded(
+    journal: &dyn Journal,
+    record: &ExecutionRecord,
+    settings: &Settings,
+    printer: &Printer,
+) -> anyhow::Result<Shown> {
+    let input = Input::parse(&record.input).context("reading the input of the execution again")?;
+    let store = Store::open(&settings.store()).context("opening the buckets")?;
+    let times = times::of(journal, record)?;
+    let location = input.results();
+    let summary = starmap_pipeline::summarize::finalize(&store, &location, times)
+        .await
+        .with_context(|| format!("completing the summary under {location}"))?;
+    let (summary_at, report_at) = (store.display(&location.summary()), store.display(&location.report()));
+    if summary.partitions_found < summary.partitions_requested {
+        printer.warning(&format!(
+            "file_limit asks for {} partitions, {} are there under {}; the run took those",
+            summary.partitions_requested, summary.partitions_found, summary.data
+        ));
+    }
+    printer.result(&table::of(&summary));
+    printer.result(&format!("summary {summary_at}\nreport  {report_at}"));
+    printer.object(&json!({
+        "status": Status::Succeeded.as_str(),
+        "execution_arn": record.arn,
+        "run_id": summary.run_id,
+        "galaxies": summary.galaxies,
+        "partitions": summary.partitions_found,
+        "partitions_requested": summary.partitions_requested,
+        "wall_s": summary.wall_s,
+        "summary": summary_at,
+        "report": report_at,
+    }));
+    Ok(Shown { code: 0, summary: Some(summary), report: Some(report_at) })
+}
+
+fn failed(
+    journal: &dyn Journal,
+    record: &ExecutionRecord,
+    ending: &Ending,
+    printer: &Printer,
+) -> anyhow::Result<Shown> {
+    let items = failed_items(journal, record)?;
+    let error = ending.error.clone().unwrap_or_else(|| ending.status.as_str().to_owned());
+    let mut text = format!("execution {} ended as {}: {error}", record.name, ending.status.as_str());
+    if let Some(cause) = &ending.cause {
+        text = format!("{text}: {}", message(cause));
+    }
+    for item in items.iter().take(FAILED_ITEMS_SHOWN) {
+        let error = item.error.as_deref().unwrap_or(item.status.as_str());
+        let cause = item.cause.as_deref().map(message).unwrap_or_default();
+        text = format!("{text}\n  item {}: {error}: {cause}", item.item_index);
+    }
+    if items.len() > FAILED_ITEMS_SHOWN {
+        text = format!("{text}\n  and {} more items", items.len() - FAILED_ITEMS_SHOWN);
+    }
+    let wall_ms = record.stopped_at.map(|stopped| stopped.0 - record.started_at.0);
+    printer.failure(&text);
+    printer.object(&json!({
+        "status": ending.status.as_str(),
+        "execution_arn": record.arn,
+        "run_id": record.name,
+        "error": error,
+        "cause": ending.cause.as_deref().map(message),
+        "failed_items": items.iter().take(FAILED_ITEMS_SHOWN).map(item_object).collect::<Vec<_>>(),
+        "failed_item_count": items.len(),
+        "wall_s": wall_ms.map(|wall_ms| wall_ms as f64 / 1e3),
+    }));
+    Ok(Shown { code: exit::FAILED, summary: None, report: None })
+}
+
+fn item_object(item: &ChildRecord) -> Value {
+    json!({
+        "item_index": item.item_index,
+        "error": item.error,
+        "cause": item.cause.as_deref().map(message),
+    })
+}
+
+/// Items that failed by themselves: those that were stopped because of another one say nothing.
+fn failed_items(journal: &dyn Journal, record: &ExecutionRecord) -> anyhow::Result<Vec<ChildRecord>> {
+    let mut failed = Vec::new();
+    for run in journal.map_runs(record.id)? {
+        let children = journal.children(run.row)?;
+        failed.extend(children.into_iter().filter(|child| matches!(child.status, Status::Failed | Status::TimedOut)));
+    }
+    Ok(failed)
+}
+
+/// The sentence in a cause: of a function's error object its message, of anything else the whole.
+pub fn message(cause: &str) -> String {
+    let object = serde_json::from_str::<Value>(cause).ok();
+    let sentence = object.as_ref().and_then(|object| object.get("errorMessage")?.as_str());
+    sentence.unwrap_or(cause).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_of_functions_are_shown_as_their_sentence() {
+        assert_eq!(message(r#"{"errorType":"E","errorMessage":"no partitions"}"#), "no partitions");
+        assert_eq!(message("plain"), "plain");
+        assert_eq!(message("[1]"), "[1]");
+    }
+}

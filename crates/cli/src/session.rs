@@ -1,0 +1,110 @@
+//! One process's engine and workers over one data root: the wiring of the two halves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use starmap_asl::Timestamp;
+use starmap_engine::journal::sqlite::{self, SqliteJournal};
+use starmap_engine::limits::{AWS_MAP_RUN_CONCURRENCY_MAX, Limits};
+use starmap_engine::names::Naming;
+use starmap_engine::{Engine, Parts};
+use starmap_pipeline::store::StoreConfig;
+use starmap_workers::Workers;
+
+use crate::data_root::DataRoot;
+use crate::functions;
+
+/// How an execution is carried out here. Kept with the execution, so that `--resume` does the same again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where buckets are; `None` is S3 itself.
+    pub buckets: Option<PathBuf>,
+    /// Workers that run at once.
+    pub concurrency: usize,
+    /// Memory of a function, MiB.
+    pub memory_mib: u32,
+    /// Time limit of one invocation, seconds.
+    pub timeout_s: u64,
+    /// Other names of our functions in the definition: name → handler.
+    pub aliases: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Where the pipeline finds its buckets.
+    pub fn store(&self) -> StoreConfig {
+        match &self.buckets {
+            Some(folder) => StoreConfig::Folder(folder.clone()),
+            None => StoreConfig::S3,
+        }
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Session {
+    /// The engine.
+    pub engine: Engine,
+    workers: Arc<Workers>,
+    data_root: DataRoot,
+}
+
+impl Session {
+    /// Starts engine and workers.
+    pub async fn open(data_root: DataRoot, settings: &Settings) -> anyhow::Result<Self> {
+        let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
+        let workers = Workers::start(functions::all(settings)?, functions::options(settings, &data_root.logs()))
+            ?;
+        // Twice as many children as workers: whenever one finishes the next is waiting already.
+        let children_max = u32::try_from(settings.concurrency * 2).unwrap_or(AWS_MAP_RUN_CONCURRENCY_MAX);
+        let engine = Engine::start(Parts {
+            journal: Box::new(journal),
+            invoker: Arc::clone(&workers) as _,
+            clock: Arc::new(now),
+            runtime: tokio::runtime::Handle::current(),
+            naming: Naming::default(),
+            limits: Limits {
+                // AWS's limit on payloads does not bind one machine; `run` says when a run would exceed it there.
+                payload_bytes_max: None,
+                map_run_concurrency_max: children_max.min(AWS_MAP_RUN_CONCURRENCY_MAX),
+            },
+        })?;
+        Ok(Self { engine, workers, data_root })
+    }
+
+    /// A reader of the journal beside the engine.
+    pub fn reader(&self) -> anyhow::Result<SqliteJournal> {
+        reader(self.data_root.path())
+    }
+
+    /// Stops engine and workers; executions under way stay resumable.
+    pub async fn close(self) {
+        self.engine.shutdown().await;
+        self.workers.shutdown().await;
+    }
+}
+
+/// A reader of the journal of a data root.
+pub fn reader(data_root: &Path) -> anyhow::Result<SqliteJournal> {
+    let path = sqlite::path_in(data_root);
+    if !path.exists() {
+        return Err(crate::exit::usage(format!(
+            "data root {}: there is no journal in it\nhint: name the folder of the run with --data DIR",
+            data_root.display()
+        )));
+    }
+    Ok(SqliteJournal::open_reader(&path)?)
+}
+
+/// The one place where the program asks for the time.
+pub fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// As many workers as this process may use cores.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
