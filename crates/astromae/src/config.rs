@@ -173,6 +173,16 @@ impl Config {
             config.inception.clone_from(&published.inception);
         }
         let first = config.first_linear();
+        // The published last block has a 5×5 branch that its forward pass leaves out; the layer after it tells.
+        let linear_inputs = shapes.get(format!("{VIS}{first}.weight").as_str()).and_then(|shape| shape.get(1)).copied();
+        if let Some(last) = config.inception.len().checked_sub(1)
+            && config.inception[last].has_five
+            && linear_inputs.is_some_and(|inputs| inputs != config.flat())
+        {
+            config.inception[last].has_five = false;
+            // With neither is it right, and the shape of the linear layer is what is wrong.
+            config.inception[last].has_five = linear_inputs != Some(config.flat());
+        }
         config.vis = [first, first + 2].map(|k| vector(&format!("{VIS}{k}.bias")).unwrap_or(published.vis[0]));
         let mut layers = block_count(MAGNITUDES, ".bias");
         layers.sort_unstable();
@@ -379,6 +389,17 @@ mod tests {
         assert_eq!(Config::infer(&small.tensors(), None).unwrap(), small);
         let two_heads = Config { heads: 2, ..small.clone() };
         assert_eq!(Config::infer(&small.tensors(), Some(2)).unwrap(), two_heads);
+    }
+
+    #[test]
+    fn a_branch_that_the_last_block_has_but_does_not_use_is_left_out() {
+        let published = Config::default();
+        let mut tensors = published.tensors();
+        let mut unused = TensorList(Vec::new());
+        unused.conv_bn(&format!("{VIS}8.branch3.0"), 32, 4, 1);
+        unused.conv_bn(&format!("{VIS}8.branch3.1"), 4, 4, 5);
+        tensors.extend(unused.0);
+        assert_eq!(Config::infer(&tensors, None).unwrap(), published);
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn erf<const FUSED: bool>(x: f32) -> f32 {
     p = fma::<FUSED>(p, s, -2.101_024e-6);
     p = fma::<FUSED>(p, s, -5.692_506_4e-5);
     p = fma::<FUSED>(p, s, -7.349_906_3e-4);
-    p = fma::<FUSED>(p, s, -2.954_599_9e-3);
+    p = fma::<FUSED>(p, s, -2.954_6e-3);
     p = fma::<FUSED>(p, s, -1.609_603_3e-2);
     let mut q = -1.456_607_2e-5_f32;
     q = fma::<FUSED>(q, s, -2.133_740_6e-4);

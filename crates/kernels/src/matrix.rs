@@ -172,11 +172,11 @@ fn tile<const R: usize, const C: usize, const FUSED: bool>(
             }
         }
     }
-    for r in 0..R {
-        for c in 0..C {
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (c, sums) in sums.into_iter().enumerate() {
             let column = (chunk + c) * LANES;
             let width = LANES.min(weights.outputs - column);
-            finish(sums[r][c], &mut out[r * out_stride + column..][..width], then);
+            finish(sums, &mut out[r * out_stride + column..][..width], then);
         }
     }
 }
