@@ -5,6 +5,12 @@
     starmap data synth --out test  --galaxies 4000  --partitions 1 --seed 20260702
     python3 tools/train_demo.py --data train --test test --out models/demo/starmap-demo.safetensors
 
+The predictions that the Rust model is compared with, of the sky that `starmap demo` makes:
+
+    starmap data synth --out demo --galaxies 4000 --partitions 8 --seed 2026
+    python3 tools/train_demo.py --out models/demo/starmap-demo.safetensors --test demo \\
+        --reference models/demo/reference.json --reference-seed 2026
+
 Needs Python 3.11, torch 2.15, numpy 2.4 and safetensors 0.8 (`pip install torch==2.15 numpy==2.4 safetensors==0.8`).
 
 The network has the published model's layers and state-dict names with smaller dimensions, all of which can be read off
@@ -17,7 +23,7 @@ import argparse, json, math, os, pathlib, re, time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -182,8 +188,7 @@ def quality(found, true):
     """The figures of the project's quality table."""
     found, true = found.double().numpy(), true.double().numpy()
     dz = (found - true) / (1 + true)
-    return {
-        "galaxies": len(true),
+    figures = {
         "r2": 1 - ((found - true) ** 2).sum() / ((true - true.mean()) ** 2).sum(),
         "mae": np.abs(found - true).mean(),
         "mse": ((found - true) ** 2).mean(),
@@ -192,6 +197,7 @@ def quality(found, true):
         "outliers_05": (np.abs(dz) > 0.05).mean(),
         "outliers_15": (np.abs(dz) > 0.15).mean(),
     }
+    return {"galaxies": len(true)} | {name: round(float(value), 6) for name, value in figures.items()}
 
 
 def orient(images, generator):
@@ -240,18 +246,47 @@ def train(args, images, magnitudes, redshifts, check):
     return model, time.monotonic() - began
 
 
+def reference(model, folder, seed, count=32):
+    """What this model says of the first galaxies of a sky: for a test that another implementation agrees."""
+    images, magnitudes, redshifts = (tensor[:count] for tensor in load(folder))
+    found = predict(model, images, magnitudes)
+    return {"sky_seed": seed, "galaxies": count, "z_spec": redshifts.tolist(), "z_phot_torch_f32": found.tolist()}
+
+
+def write_reference(args):
+    """`reference.json` from weights that are there already, read back from the file."""
+    model = AstroMAE()
+    missing, unexpected = model.load_state_dict(load_file(args.out), strict=False)
+    if unexpected or any("num_batches_tracked" not in name for name in missing):
+        raise SystemExit(f"{args.out}: unexpected {unexpected}, missing {missing}")
+    everything = load(args.test)
+    figures = quality(predict(model, everything[0], everything[1]), everything[2])
+    print(json.dumps(figures, indent=1))
+    with open(args.reference, "w") as file:
+        json.dump(reference(model, args.test, args.reference_seed), file, indent=1)
+        file.write("\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description="Trains the demo model on partitions of a synthetic sky.")
-    parser.add_argument("--data", required=True, help="folder of partitions to learn from")
+    parser.add_argument("--data", help="folder of partitions to learn from")
     parser.add_argument("--test", required=True, help="folder of partitions of another seed, only to measure")
     parser.add_argument("--out", required=True, help="safetensors file to write")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="more than idle cores are much slower")
+    parser.add_argument("--reference", help="do not train: write what --out says of the first galaxies of --test to this file")
+    parser.add_argument("--reference-seed", type=int, help="the seed that --test was made with, for --reference")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.reference:
+        if args.reference_seed is None:
+            parser.error("--reference needs --reference-seed")
+        return write_reference(args)
+    if not args.data:
+        parser.error("--data is required for training")
     torch.manual_seed(args.seed)
     learn, test = load(args.data), load(args.test)
     # What is watched while training is the end of the training folder; the test folder is looked at once, at the end.
@@ -269,13 +304,14 @@ def main():
         "wall_seconds": round(seconds),
         "cpu_seconds": round(time.process_time()),
         "torch": torch.__version__.split("+")[0],
-        "test": json.dumps({key: round(float(value), 6) for key, value in figures.items()}),
+        "test": json.dumps(figures),
     }
     tensors = {
         name: tensor.contiguous(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items() if "num_batches_tracked" not in name
     }
     partial = args.out + ".partial"
     save_file(tensors, partial, metadata={key: str(value) for key, value in metadata.items()})
+    os.chmod(partial, 0o644)  # safetensors makes files that only their owner can read
     os.replace(partial, args.out)
     print(json.dumps(metadata, indent=1))
 
