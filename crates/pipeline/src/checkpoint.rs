@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use starmap_astromae::{Config, Model, TensorSource};
+use starmap_astromae::{Config, Model};
 use starmap_partitions::tensors::TensorFile;
 use starmap_partitions::{BANDS, ByteSource, SIDE};
 
@@ -76,8 +76,7 @@ pub async fn check(store: &Store, bucket: &str, object: &Object) -> Result<Model
     let opened = Opened::open(store, bucket, object).await?;
     blocking(move || {
         let tensors = opened.tensors()?;
-        let heads = tensors.metadata("heads").and_then(|heads| heads.parse().ok());
-        let config = Config::infer(&tensors.tensors(), heads).map_err(|error| opened.invalid(&error))?;
+        let config = Config::read(&tensors).map_err(|error| opened.invalid(&error))?;
         opened.fits(&config)?;
         drop(tensors);
         opened.describe()

@@ -292,10 +292,17 @@ struct Computed {
 }
 
 impl Rank {
+    /// Whole batches, as many as memory is given to; a part of one if it alone is larger.
+    fn rows_at_once(&self) -> usize {
+        let batch_size = self.item.batch_size.min(ROWS_AT_ONCE);
+        ROWS_AT_ONCE - ROWS_AT_ONCE % batch_size
+    }
+
     fn compute(self) -> Result<Computed, Error> {
-        let rows_at_once = self.item.batch_size.min(ROWS_AT_ONCE);
+        let rows_at_once = self.rows_at_once();
         let mut stage = Stage {
-            predictor: Predictor::new(&self.model.model, rows_at_once),
+            predictor: Predictor::new(&self.model.model, self.item.batch_size.min(ROWS_AT_ONCE)),
+            batch_size: self.item.batch_size.min(ROWS_AT_ONCE),
             batch: Batch::default(),
             redshifts: vec![0.0; rows_at_once],
             predictions: Vec::with_capacity(rows_at_once),
@@ -393,7 +400,7 @@ impl Rank {
         let mut count = bad.len() as u64;
         let mut rows: Vec<u64> = bad.iter().map(|row| (first + row) as u64).collect();
         let galaxies = partition.galaxies();
-        let rows_at_once = self.item.batch_size.min(ROWS_AT_ONCE);
+        let rows_at_once = self.rows_at_once();
         for next in (first..galaxies).step_by(rows_at_once).skip(1) {
             partition.read(next..galaxies.min(next + rows_at_once), batch)?;
             let bad = batch.non_finite_rows();
@@ -408,6 +415,7 @@ impl Rank {
 /// Buffers that are used again for every batch.
 struct Stage<'a> {
     predictor: Predictor<'a>,
+    batch_size: usize,
     batch: Batch,
     redshifts: Vec<f32>,
     predictions: Vec<Prediction>,
@@ -423,7 +431,13 @@ impl Stage<'_> {
     }
 
     fn predict(&mut self, rows: usize) -> Result<(), starmap_astromae::Error> {
-        self.predictor.predict(&self.batch.images, &self.batch.magnitudes, &mut self.redshifts[..rows])
+        let images = self.batch.images.chunks(self.batch_size * IMAGE);
+        let magnitudes = self.batch.magnitudes.chunks(self.batch_size * BANDS);
+        let redshifts = self.redshifts[..rows].chunks_mut(self.batch_size);
+        for ((images, magnitudes), redshifts) in images.zip(magnitudes).zip(redshifts) {
+            self.predictor.predict(images, magnitudes, redshifts)?;
+        }
+        Ok(())
     }
 
     fn collect(&mut self, first: usize, rows: usize, bad: &[usize]) {
