@@ -52,7 +52,8 @@ fn tensor(source: &dyn ByteSource, name: &str, label: &str, region: Region) -> R
     let text = from_utf8(head.get(from..from.saturating_add(length))).ok_or_else(|| wrong("its header is too long"))?;
     let descr = field(text, "descr").ok_or_else(|| wrong("its element type is missing"))?;
     let dtype = dtype(descr).ok_or_else(|| {
-        let kind: String = descr.chars().take(24).flat_map(char::escape_debug).collect();
+        let quoted = descr.split('\'').nth(1).unwrap_or("a list of fields");
+        let kind: String = quoted.chars().take(24).flat_map(char::escape_debug).collect();
         wrong(&format!("its element type is {kind}, expected a little-endian number\nhint: array.astype('<f4')"))
     })?;
     if !field(text, "fortran_order").is_some_and(|value| value.starts_with("False")) {

@@ -83,6 +83,10 @@ impl Pickle {
     /// [`Error::Refused`] for a name outside the allow-list, [`Error::Format`] for anything that is not a pickle of
     /// protocol 0 to 5.
     pub fn read(bytes: &[u8], kind: Kind, name: &str) -> Result<Self, Error> {
+        if bytes.len() > BYTES_MAX {
+            let reason = format!("its pickle has {} bytes, expected at most {BYTES_MAX}", bytes.len());
+            return Err(Error::format(name, reason));
+        }
         let mut machine = Machine {
             bytes,
             at: 0,
@@ -462,16 +466,17 @@ impl<'a> Machine<'a> {
     fn long(&mut self, length: usize) -> Result<(), Error> {
         let bytes = self.take(length)?;
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut wide = if negative { [0xff; 8] } else { [0; 8] };
+        let sign = if negative { 0xff } else { 0 };
+        let mut wide = [sign; 8];
         let kept = bytes.len().min(8);
         wide[..kept].copy_from_slice(&bytes[..kept]);
-        let fits = bytes.len() <= 8;
-        let int = if fits {
-            i64::from_le_bytes(wide)
-        } else if negative {
-            i64::MIN
-        } else {
-            i64::MAX
+        let narrow = i64::from_le_bytes(wide);
+        // What is beyond eight bytes must repeat the sign.
+        let fits = bytes.iter().skip(8).all(|byte| *byte == sign) && (narrow < 0) == negative;
+        let int = match (fits, negative) {
+            (true, _) => narrow,
+            (false, true) => i64::MIN,
+            (false, false) => i64::MAX,
         };
         self.push(Node::Int(int));
         Ok(())

@@ -377,3 +377,103 @@ fn int(out: &mut Vec<u8>, value: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{Batch, ByteSource, Partition};
+
+    const BLOCK: usize = 4_096;
+
+    /// A file in memory whose blocks of zeros take no space.
+    #[derive(Debug, Default)]
+    struct Sparse {
+        blocks: BTreeMap<u64, Vec<u8>>,
+        at: u64,
+        length: u64,
+    }
+
+    impl Write for Sparse {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (block, from) = (self.at / BLOCK as u64, (self.at % BLOCK as u64) as usize);
+            let count = bytes.len().min(BLOCK - from);
+            let is_zeros = bytes[..count].iter().all(|byte| *byte == 0);
+            if !is_zeros || self.blocks.contains_key(&block) {
+                let block = self.blocks.entry(block).or_insert_with(|| vec![0; BLOCK]);
+                block[from..from + count].copy_from_slice(&bytes[..count]);
+            }
+            self.at += count as u64;
+            self.length = self.length.max(self.at);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Sparse {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            let SeekFrom::Start(at) = to else { return Err(io::ErrorKind::Unsupported.into()) };
+            self.at = at;
+            Ok(at)
+        }
+    }
+
+    impl ByteSource for Sparse {
+        fn len(&self) -> u64 {
+            self.length
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            for (at, byte) in (offset..).zip(buffer) {
+                let block = self.blocks.get(&(at / BLOCK as u64));
+                *byte = block.map_or(0, |block| block[(at % BLOCK as u64) as usize]);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn partitions_beyond_four_gigabytes_use_the_wide_fields() {
+        let galaxies = 220_000;
+        let mut writer = PtWriter::new(Sparse::default(), "big.pt", galaxies, None).unwrap();
+        // As if all but the last two had been pushed; the checksums are wrong then, and not looked at here.
+        writer.pushed = galaxies - 2;
+        let images: Vec<f32> = (0..2 * IMAGE as u16).map(f32::from).collect();
+        writer.push(&images, &[20.0; 10], None).unwrap();
+        let file = writer.finish().unwrap();
+        assert!(file.len() > 1 << 32);
+        let mut partition = Partition::open(file, "big.pt").unwrap();
+        assert_eq!(partition.galaxies() as u64, galaxies);
+        let mut batch = Batch::default();
+        partition.read(219_997..220_000, &mut batch).unwrap();
+        assert_eq!(batch.images[IMAGE..], images);
+        assert_eq!(batch.magnitudes[BANDS..], [20.0; 10]);
+        assert!(batch.images[..IMAGE].iter().all(|pixel| *pixel == 0.0));
+    }
+
+    #[test]
+    fn folders_are_called_like_files() {
+        assert_eq!(folder("s3://sky/100MB/7.pt"), "7");
+        assert_eq!(folder("7"), "7");
+        assert_eq!(folder("sky/.pt"), "archive");
+        assert_eq!(folder(".7.pt.12.part"), "archive");
+    }
+
+    #[test]
+    fn integers_beyond_32_bits_are_longs() {
+        let read = |value| {
+            let mut out = Vec::new();
+            int(&mut out, value);
+            out.push(b'.');
+            let pickle = crate::pickle::Pickle::read(&out, crate::pickle::Kind::Partition, "p").unwrap();
+            pickle.int(pickle.root())
+        };
+        for value in [0, 1, i32::MAX as u64, i32::MAX as u64 + 1, 1_126_400_000_000] {
+            assert_eq!(read(value), Some(value as i64));
+        }
+    }
+}
