@@ -1,5 +1,7 @@
 //! Initialize, every rank and Summarize in one process, on a small sky in a folder; and everything that can go wrong.
 
+#![allow(clippy::print_stdout, reason = "the largest difference is worth seeing")]
+
 mod common;
 
 use std::fs;

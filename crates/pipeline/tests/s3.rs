@@ -3,6 +3,8 @@
 //! The server is `STARMAP_MOTO_SERVER`, else `moto_server` on the PATH or in `target/venv/bin`. Without one this is
 //! skipped, unless `STARMAP_REQUIRE_MOTO=1`.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -36,7 +36,7 @@ pub fn html(summary: &Summary, plots: &Plots) -> String {
     time_section(&mut page, summary, plots);
     run_section(&mut page, summary);
     legacy_section(&mut page, summary);
-    let _ = write!(page, "<footer>{}</footer></main></body></html>\n", escape(&summary.created_by));
+    let _ = writeln!(page, "<footer>{}</footer></main></body></html>", escape(&summary.created_by));
     page
 }
 

@@ -1,5 +1,6 @@
 //! A small sky in a temporary folder: buckets, partitions and a model, for tests of the whole pipeline.
 #![allow(dead_code, reason = "every test binary uses a part of this")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -48,7 +49,7 @@ impl Galaxies {
 
 /// A model of the architecture with small dimensions, and weights from the recipe.
 pub fn write_model(path: &Path, skip: Option<&str>) {
-    let config = Config {
+    let small = Config {
         width: 64,
         depth: 1,
         heads: 1,
@@ -62,6 +63,11 @@ pub fn write_model(path: &Path, skip: Option<&str>) {
         fusion: 32,
         ..Config::default()
     };
+    write_model_of(small, path, skip);
+}
+
+/// A model with weights from the recipe; one tensor may be left out.
+pub fn write_model_of(config: Config, path: &Path, skip: Option<&str>) {
     let recipe = Recipe::new(config);
     let tensors = recipe.tensors().into_iter().filter(|tensor| Some(tensor.name.as_str()) != skip);
     let entries = tensors.map(|tensor| TensorEntry {
@@ -98,6 +104,11 @@ impl Sky {
         }
         let store = Store::open(&StoreConfig::Folder(root.path().to_owned())).unwrap();
         Self { root, store }
+    }
+
+    /// The folder of buckets.
+    pub fn root(&self) -> PathBuf {
+        self.root.path().to_owned()
     }
 
     /// The file of a key in the bucket.
