@@ -156,12 +156,22 @@ fn tile<const R: usize, const C: usize, const FUSED: bool>(
 ) {
     let segments = rows.segments.max(1);
     let length = weights.inputs / segments;
-    let mut sums = [array::from_fn::<_, C, _>(|c| weights.bias[chunk + c]); R];
+    // Plain loops here and not `array::from_fn`: what can panic in its closure keeps it from being inlined, and the
+    // call would spill the tile.
+    let mut bias = [[0.0; LANES]; C];
+    for (c, bias) in bias.iter_mut().enumerate() {
+        *bias = weights.bias[chunk + c];
+    }
+    let mut sums = [bias; R];
     for segment in 0..segments {
-        let start = |r: usize| (first + r) * rows.stride + segment * rows.segment_stride;
-        let x: [&[f32]; R] = array::from_fn(|r| &rows.data[start(r)..][..length]);
-        let panel = |c: usize| (chunk + c) * weights.inputs + segment * length;
-        let weight: [&[[f32; LANES]]; C] = array::from_fn(|c| &weights.panels[panel(c)..][..length]);
+        let mut x: [&[f32]; R] = [&[]; R];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = &rows.data[(first + r) * rows.stride + segment * rows.segment_stride..][..length];
+        }
+        let mut weight: [&[[f32; LANES]]; C] = [&[]; C];
+        for (c, weight) in weight.iter_mut().enumerate() {
+            *weight = &weights.panels[(chunk + c) * weights.inputs + segment * length..][..length];
+        }
         for i in 0..length {
             let weight: [[f32; LANES]; C] = array::from_fn(|c| weight[c][i]);
             let x: [f32; R] = array::from_fn(|r| x[r][i]);
