@@ -4,8 +4,6 @@
 pub const FAILED: u8 = 1;
 /// Wrong usage: arguments, or an input that is refused before any work starts.
 pub const USAGE: u8 = 2;
-/// A server or AWS could not be reached.
-pub const UNREACHABLE: u8 = 3;
 /// Interrupted by Ctrl-C; the execution can be resumed.
 pub const INTERRUPTED: u8 = 130;
 /// A bug of ours.
@@ -13,8 +11,8 @@ pub const BUG: u8 = 70;
 
 /// For `--help`.
 pub const TABLE: &str = "\
-Exit codes: 0 done; 1 the execution failed, timed out or was aborted; 2 wrong usage;
-            3 a server or AWS could not be reached; 70 a bug of ours; 130 interrupted, resumable";
+Exit codes: 0 done; 1 the execution failed, timed out or was aborted, or a check found something wrong;
+            2 wrong usage, or an input refused before any work; 70 a bug of ours; 130 interrupted, resumable";
 
 /// An error that knows its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +30,6 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 /// A bug of ours.
 pub fn bug(message: impl Into<String>) -> anyhow::Error {
     Coded { code: BUG, message: message.into() }.into()
-}
-
-/// Something could not be reached.
-pub fn unreachable(message: impl Into<String>) -> anyhow::Error {
-    Coded { code: UNREACHABLE, message: message.into() }.into()
 }
 
 /// The exit code of an error; what says nothing else is a failure.

@@ -22,8 +22,6 @@ pub struct Shown {
     pub code: u8,
     /// The run's summary, if it succeeded.
     pub summary: Option<Summary>,
-    /// Where the report is, if the run succeeded.
-    pub report: Option<String>,
 }
 
 /// An interrupted execution, and how to go on with it.
@@ -32,7 +30,7 @@ pub fn interrupted(name: &str, arn: &str, printer: &Printer) -> anyhow::Result<S
     printer.warning(&format!(
         "execution {name} was interrupted; what is finished is kept\nhint: go on with `starmap run --resume {name}`"
     ));
-    Ok(Shown { code: exit::INTERRUPTED, summary: None, report: None })
+    Ok(Shown { code: exit::INTERRUPTED, summary: None })
 }
 
 /// An execution that has ended.
@@ -77,13 +75,13 @@ async fn succeeded(
         "execution_arn": record.arn,
         "run_id": summary.run_id,
         "galaxies": summary.galaxies,
-        "partitions": summary.partitions_found,
+        "partitions": summary.partitions,
         "partitions_requested": summary.partitions_requested,
         "wall_s": summary.wall_s,
         "summary": summary_at,
         "report": report_at,
     }));
-    Ok(Shown { code: 0, summary: Some(summary), report: Some(report_at) })
+    Ok(Shown { code: 0, summary: Some(summary) })
 }
 
 fn failed(
@@ -106,6 +104,9 @@ fn failed(
     if items.len() > FAILED_ITEMS_SHOWN {
         text = format!("{text}\n  and {} more items", items.len() - FAILED_ITEMS_SHOWN);
     }
+    if error == "Starmap.ResultPathInUse" {
+        text = format!("{text}\nhint: `starmap run --overwrite` does the latter");
+    }
     let wall_ms = record.stopped_at.map(|stopped| stopped.0 - record.started_at.0);
     printer.failure(&text);
     printer.object(&json!({
@@ -118,7 +119,7 @@ fn failed(
         "failed_item_count": items.len(),
         "wall_s": wall_ms.map(|wall_ms| wall_ms as f64 / 1e3),
     }));
-    Ok(Shown { code: exit::FAILED, summary: None, report: None })
+    Ok(Shown { code: exit::FAILED, summary: None })
 }
 
 fn item_object(item: &ChildRecord) -> Value {
