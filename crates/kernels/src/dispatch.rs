@@ -152,3 +152,40 @@ pub(crate) mod testing {
         std::iter::repeat_with(next).take(n).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::testing::{on_every_level, values};
+    use super::*;
+    use crate::attention::{Heads, attention};
+    use crate::elementwise::{gelu, silu};
+    use crate::matrix::{Rows, Then, Weights, multiply};
+    use crate::norm::layer_norm;
+
+    /// A result must not depend on which of two workers computed it.
+    #[test]
+    fn cpus_that_fuse_give_the_same_bits() {
+        let results: RefCell<Vec<(&str, Vec<u32>)>> = RefCell::default();
+        let (x, weights) = (values(9 * 150, 1), Weights::new(&values(50 * 150, 2), &values(50, 3)));
+        on_every_level(|| {
+            let mut product = vec![0.0; 9 * 50];
+            multiply(Rows::new(&x, 9, 150), &weights, &mut product, 50, Then::Store);
+            let mut normed = x.clone();
+            layer_norm(&x, &values(150, 4), &values(150, 5), 1e-6, &mut normed);
+            let mut attended = vec![0.0; 9 * 50];
+            let (rows, heads) = ([0, 1, 2, 3, 4, 5, 6, 7, 8], Heads { width: 50, count: 2 });
+            attention(&x, &rows, heads, &mut [0.0; 9], &mut attended);
+            let (mut gelu_of, mut silu_of) = (product.clone(), product.clone());
+            gelu(&mut gelu_of);
+            silu(&mut silu_of);
+            let all = [product, normed, attended, gelu_of, silu_of].concat();
+            results.borrow_mut().push((level(), all.into_iter().map(f32::to_bits).collect()));
+        });
+        let fused = results.into_inner().into_iter().filter(|(level, _)| *level != "portable").collect::<Vec<_>>();
+        for pair in fused.windows(2) {
+            assert!(pair[0].1 == pair[1].1, "{} and {} differ", pair[0].0, pair[1].0);
+        }
+    }
+}
