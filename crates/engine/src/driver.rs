@@ -193,7 +193,7 @@ impl Driver {
                 self.core.take_in(at, Input::Stop { execution, error, cause }, turn);
                 answers.push(Box::new(move || drop(reply.send(Ok(())))));
             }
-            Message::Wait { execution, reply } => self.wait(execution, reply),
+            Message::Wait { execution, reply } => self.wait(execution, reply, turn),
             Message::Progress { execution, reply } => {
                 let progress = self.core.progress(execution);
                 answers.push(Box::new(move || drop(reply.send(Ok(progress)))));
@@ -281,8 +281,10 @@ impl Driver {
         Ok(Started { id: record.id, arn: record.arn, started_at: record.started_at })
     }
 
-    fn wait(&mut self, execution: ExecutionId, reply: Reply<Ending>) {
-        if self.core.is_live(execution) {
+    fn wait(&mut self, execution: ExecutionId, reply: Reply<Ending>, turn: &Turn) {
+        // What ended in this very turn is not in the journal yet; its effect will tell the waiter.
+        let ends_now = |effect: &Effect| matches!(effect, Effect::Ended { execution: ended, .. } if *ended == execution);
+        if self.core.is_live(execution) || turn.effects.iter().any(ends_now) {
             self.waiters.entry(execution).or_default().push(reply);
             return;
         }
