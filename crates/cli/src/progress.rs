@@ -79,14 +79,8 @@ fn done(run: &MapRunProgress) -> u64 {
 }
 
 fn line(run: &MapRunProgress, rate: &Rate) -> String {
-    let mut text = format!(
-        "{}: {}/{} done, {} running, {} failed",
-        run.state,
-        done(run),
-        run.total,
-        run.in_flight,
-        run.failed
-    );
+    let mut text =
+        format!("{}: {}/{} done, {} running, {} failed", run.state, done(run), run.total, run.in_flight, run.failed);
     if let Some(galaxies_per_s) = rate.per_second(rate.galaxies) {
         text.push_str(&format!(", {galaxies_per_s:.0} galaxies/s"));
     }

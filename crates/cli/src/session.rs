@@ -55,8 +55,7 @@ impl Session {
     /// Starts engine and workers.
     pub async fn open(data_root: DataRoot, settings: &Settings) -> anyhow::Result<Self> {
         let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
-        let workers = Workers::start(functions::all(settings)?, functions::options(settings, &data_root.logs()))
-            ?;
+        let workers = Workers::start(functions::all(settings)?, functions::options(settings, &data_root.logs()))?;
         // Twice as many children as workers: whenever one finishes the next is waiting already.
         let children_max = u32::try_from(settings.concurrency * 2).unwrap_or(AWS_MAP_RUN_CONCURRENCY_MAX);
         let engine = Engine::start(Parts {

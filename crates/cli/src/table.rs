@@ -26,7 +26,10 @@ pub fn of(summary: &Summary) -> String {
     if summary.galaxies_flagged > 0 {
         row("flagged", format!("{} without a redshift: their values are not finite", summary.galaxies_flagged));
     }
-    row("partitions", format!("{} in {} ranks, batch size {}", summary.partitions, summary.world_size, summary.batch_size));
+    row(
+        "partitions",
+        format!("{} in {} ranks, batch size {}", summary.partitions, summary.world_size, summary.batch_size),
+    );
     if let Some(quality) = &summary.quality {
         let Figures { mae, mse, r2, bias_mean, nmad, outliers_15, .. } = quality.all.figures;
         let r2 = r2.map_or_else(|| "–".to_owned(), |r2| format!("{r2:.4}"));
@@ -39,7 +42,10 @@ pub fn of(summary: &Summary) -> String {
     }
     if let (Some(galaxies), Some(bytes)) = (summary.throughput.galaxies_per_s, summary.throughput.bytes_per_s) {
         let infer = summary.throughput.infer_galaxies_per_s.p50;
-        row("throughput", format!("{galaxies:.0} galaxies/s, {:.1} MB/s; {infer:.0} galaxies/s per worker inferring", bytes / 1e6));
+        row(
+            "throughput",
+            format!("{galaxies:.0} galaxies/s, {:.1} MB/s; {infer:.0} galaxies/s per worker inferring", bytes / 1e6),
+        );
     }
     let total = summary.time.items.total;
     row("item", format!("p50 {:.2} s, p95 {:.2} s, max {:.2} s", total.p50, total.p95, total.max));
@@ -47,7 +53,10 @@ pub fn of(summary: &Summary) -> String {
     row("memory", format!("peak {:.0} MiB{allocated} per worker", summary.memory.peak_rss_mib.max));
     if let Some(execution) = &summary.execution {
         let failed = execution.attempts_failed;
-        row("billed", format!("{:.2} GB-s in {} invocations, {failed} failed", execution.billed_gb_s, execution.attempts));
+        row(
+            "billed",
+            format!("{:.2} GB-s in {} invocations, {failed} failed", execution.billed_gb_s, execution.attempts),
+        );
     }
     aligned(&rows)
 }

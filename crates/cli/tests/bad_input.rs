@@ -175,7 +175,11 @@ fn a_result_path_that_holds_another_run_is_refused_unless_overwritten() {
     let before = fs::read(place.results().join("summary.json")).unwrap();
     let again = place.run(&place.input(1), &["--name", "second"]);
     assert_refused(&again, 1, &["Starmap.ResultPathInUse", "first", "--overwrite"]);
-    assert_eq!(fs::read(place.results().join("summary.json")).unwrap(), before, "the first run's results are untouched");
+    assert_eq!(
+        fs::read(place.results().join("summary.json")).unwrap(),
+        before,
+        "the first run's results are untouched"
+    );
     let over = place.run(&place.input(1), &["--name", "third", "--overwrite", "--json"]);
     assert_eq!(common::object(&over)["run_id"], "third", "{}", text(&over.stderr));
 }
@@ -185,7 +189,12 @@ fn file_limit_above_what_is_there_runs_and_says_both_numbers() {
     let place = Place::with_sky(3, 24);
     let output = place.run(&place.input(5), &["--json"]);
     let result = common::object(&output);
-    assert_eq!((&result["status"], &result["partitions"]), (&json!("SUCCEEDED"), &json!(3)), "{}", text(&output.stderr));
+    assert_eq!(
+        (&result["status"], &result["partitions"]),
+        (&json!("SUCCEEDED"), &json!(3)),
+        "{}",
+        text(&output.stderr)
+    );
     assert_eq!(result["partitions_requested"], 5);
     let stderr = text(&output.stderr);
     assert!(stderr.contains("asks for 5 partitions, 3 are there"), "{stderr}");

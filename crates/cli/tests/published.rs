@@ -65,8 +65,10 @@ fn all_eight_inputs_of_the_scaling_study_run_unchanged() {
             let result = run(place.path(), &input(prefix, size, files), &[]);
             assert_eq!(result["status"], "SUCCEEDED");
             assert_eq!((&result["galaxies"], &result["partitions"]), (&json!(files), &json!(files)), "{prefix} {size}");
-            let results = place.path().join(format!("buckets/cosmicai-data/scaling/result-partition-{prefix}/{size}/2"));
-            let combined: Value = serde_json::from_slice(&fs::read(results.join("combined_data.json")).unwrap()).unwrap();
+            let results =
+                place.path().join(format!("buckets/cosmicai-data/scaling/result-partition-{prefix}/{size}/2"));
+            let combined: Value =
+                serde_json::from_slice(&fs::read(results.join("combined_data.json")).unwrap()).unwrap();
             assert_eq!(combined.as_array().map(Vec::len), Some(files as usize));
         }
     }

@@ -66,7 +66,7 @@ fn the_published_files_give_the_recorded_redshifts_and_metrics() {
     let mut order: Vec<String> = partitions.map(|key| key.as_utf8().unwrap().to_owned()).collect();
     order.dedup();
     assert_eq!(order, ["small/1.pt", "small/2.pt", "small/10.pt"], "natural order");
-    let redshifts: Vec<f64> = 
+    let redshifts: Vec<f64> =
         groups.iter().flat_map(|rows| &rows.predictions).map(|row| f64::from(row.z_phot.unwrap())).collect();
     let recorded: Vec<f64> =
         expected["redshift_f64"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
@@ -84,8 +84,18 @@ fn the_published_files_give_the_recorded_redshifts_and_metrics() {
     }
     for rank in 0..3 {
         let figures: Value = serde_json::from_slice(&fs::read(results.join(format!("{rank}.json"))).unwrap()).unwrap();
-        for key in ["total_cpu_time (seconds)", "total_cpu_memory (MB)", "execution_time (seconds/batch)", "num_batches",
-            "batch_size", "device", "throughput_bps", "sample_persec", "result_path", "data_path"] {
+        for key in [
+            "total_cpu_time (seconds)",
+            "total_cpu_memory (MB)",
+            "execution_time (seconds/batch)",
+            "num_batches",
+            "batch_size",
+            "device",
+            "throughput_bps",
+            "sample_persec",
+            "result_path",
+            "data_path",
+        ] {
             assert!(!figures[key].is_null(), "{rank}.json has no {key:?}");
         }
     }

@@ -132,7 +132,6 @@ pub(crate) mod testing {
     }
 
     /// Runs a test once for every copy that this CPU can run.
-    #[expect(clippy::print_stdout, reason = "says which copy a failed test was about")]
     pub(crate) fn on_every_level(test: impl Fn()) {
         for level in Level::all() {
             println!("level {}", level.name());

@@ -25,7 +25,6 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are quoted in BENCHMARKS.md")]
 fn all_recipe_predictions_are_within_the_promised_error() {
     let expected = numbers(&expected()["redshift_f64"]);
     assert_eq!(expected.len(), 64);

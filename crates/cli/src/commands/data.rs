@@ -491,12 +491,8 @@ impl Staging {
             exit::usage(format!("splitting into {}: {what}, nothing was overwritten\n{hint}", target.display()))
         };
         let name = target.file_name().ok_or_else(|| refuse("it is no name for a folder"))?;
-        match fs::read_dir(target) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(refuse("there are files in it"));
-                }
-            }
+        match fs::read_dir(target).map(Iterator::count) {
+            Ok(1..) => return Err(refuse("there are files in it")),
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Err(refuse("it is a file")),
             _ => {}
         }

@@ -267,11 +267,8 @@ fn plan(args: &RunArgs, printer: &Printer) -> anyhow::Result<Plan> {
 }
 
 fn read_input(path: &Path) -> anyhow::Result<Value> {
-    let read = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
+    let read =
+        if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
     let text = read.map_err(|error| exit::usage(format!("input {}: {error}", path.display())))?;
     serde_json::from_str(&text)
         .map_err(|error| exit::usage(format!("input {}: this is not JSON: {error}", path.display())))

@@ -200,7 +200,9 @@ fn write_partition(sky: &Sky, galaxies: Range<u64>, path: &Path) -> anyhow::Resu
     let mut images: Vec<f32> = Vec::with_capacity(batch * PIXELS);
     let (mut magnitudes, mut redshifts) = (Vec::with_capacity(batch * BANDS), Vec::with_capacity(batch));
     for first in galaxies.clone().step_by(batch) {
-        (images.clear(), magnitudes.clear(), redshifts.clear());
+        images.clear();
+        magnitudes.clear();
+        redshifts.clear();
         for index in first..galaxies.end.min(first + BATCH) {
             let galaxy = sky.galaxy(index);
             images.extend_from_slice(&galaxy.image);
