@@ -3,7 +3,7 @@
 
     starmap data synth --out train --galaxies 30000 --partitions 8 --seed 20260701
     starmap data synth --out test  --galaxies 4000  --partitions 1 --seed 20260702
-    python3 tools/train_demo.py --data train --test test --out models/demo/starmap-demo.safetensors
+    python3 tools/train_demo.py --data train --test test --epochs 1 --out models/demo/starmap-demo.safetensors
 
 The predictions that the Rust model is compared with, of the sky that `starmap demo` makes:
 
@@ -272,7 +272,7 @@ def main():
     parser.add_argument("--data", help="folder of partitions to learn from")
     parser.add_argument("--test", required=True, help="folder of partitions of another seed, only to measure")
     parser.add_argument("--out", required=True, help="safetensors file to write")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=6, help="the demo model had 1")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)

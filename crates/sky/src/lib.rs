@@ -75,7 +75,7 @@ pub struct Sky {
 }
 
 impl Sky {
-    /// Integrates the tables (milliseconds); galaxies then take about a quarter of a millisecond each.
+    /// Integrates the tables (milliseconds); galaxies then take about half a millisecond each.
     pub fn new(seed: u64) -> Self {
         let (cosmology, bands) = (Cosmology::new(), Bands::new());
         let population = Population::new(&cosmology, &bands);
