@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use starmap_partitions::split::{self, Manifest, ManifestEntry};
 use starmap_partitions::tensors::TensorFile;
-use starmap_partitions::{BANDS, Batch, Error, IMAGE, Partition, size};
+use starmap_partitions::{BANDS, Batch, Error, Format, IMAGE, Partition, size};
 use starmap_pipeline::natural;
 
 use crate::commands::model::sha256;
@@ -149,7 +149,8 @@ fn inspect_partition(name: &str, mut partition: Partition<File>, printer: &Print
         Some(dtype) => ("redshifts", format!("[{galaxies}] {dtype}, {}", survey.redshifts)),
     });
     rows.push(("not finite", survey.bad_rows_shown()));
-    rows.push(("checksums", "match, or the format has none".to_owned()));
+    let has_checksums = partition.format() != Format::Safetensors;
+    rows.push(("checksums", if has_checksums { "match" } else { "none in this format" }.to_owned()));
     if let Some(reversed) = &reversed {
         rows.push(("bands", reversed.clone()));
     }
