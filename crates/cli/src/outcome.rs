@@ -4,6 +4,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use starmap_engine::Started;
 use starmap_engine::journal::{ChildRecord, Ending, ExecutionRecord, Journal, Status};
+use starmap_engine::limits::AWS_PAYLOAD_BYTES_MAX;
 use starmap_pipeline::payload::Input;
 use starmap_pipeline::store::Store;
 use starmap_pipeline::summary::Summary;
@@ -68,6 +69,13 @@ async fn succeeded(
             summary.partitions_requested, summary.partitions_found, summary.data
         ));
     }
+    if let Some(state) = too_large_for_aws(journal, record)? {
+        printer.warning(&format!(
+            "what state {state} passes on is larger than the {AWS_PAYLOAD_BYTES_MAX} bytes that AWS Step Functions allows; \
+             this run is fine, but the same input would fail there\n\
+             hint: fewer and larger partitions, or a smaller world_size"
+        ));
+    }
     printer.result(&table::of(&summary));
     printer.result(&format!("summary {summary_at}\nreport  {report_at}"));
     printer.object(&json!({
@@ -82,6 +90,16 @@ async fn succeeded(
         "report": report_at,
     }));
     Ok(Shown { code: 0, summary: Some(summary) })
+}
+
+/// The first state whose output would be too large on AWS.
+fn too_large_for_aws(journal: &dyn Journal, record: &ExecutionRecord) -> anyhow::Result<Option<String>> {
+    let history = journal.history(record.id, 0, usize::MAX)?;
+    let large = history.iter().find(|row| {
+        let output = row.details.get("output").map(|output| output.to_string().len());
+        row.name.ends_with("StateExited") && output.is_some_and(|bytes| bytes > AWS_PAYLOAD_BYTES_MAX)
+    });
+    Ok(large.and_then(|row| row.details.get("name")?.as_str().map(str::to_owned)))
 }
 
 fn failed(

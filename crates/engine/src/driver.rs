@@ -283,7 +283,8 @@ impl Driver {
 
     fn wait(&mut self, execution: ExecutionId, reply: Reply<Ending>, turn: &Turn) {
         // What ended in this very turn is not in the journal yet; its effect will tell the waiter.
-        let ends_now = |effect: &Effect| matches!(effect, Effect::Ended { execution: ended, .. } if *ended == execution);
+        let ends_now =
+            |effect: &Effect| matches!(effect, Effect::Ended { execution: ended, .. } if *ended == execution);
         if self.core.is_live(execution) || turn.effects.iter().any(ends_now) {
             self.waiters.entry(execution).or_default().push(reply);
             return;
