@@ -81,8 +81,7 @@ async fn serve(started: Instant) -> Result<(), String> {
                 Handler::Summarize => summarize(store, &payload).await,
             }
         };
-        let caught = AssertUnwindSafe(handled).catch_unwind().await;
-        caught.unwrap_or_else(|panic| Err(Error::Internal(format!("panicked: {}", panic_message(&*panic)))))
+        at_the_edge(handled).await
     });
     lambda_runtime::run(service).await.map_err(|error| error.to_string())
 }
@@ -96,6 +95,12 @@ impl Handler {
             _ => Err(format!("{HANDLER_VARIABLE} is {name:?}, expected initialize, infer or summarize")),
         }
     }
+}
+
+/// A bug in one invocation fails that invocation, not the process.
+async fn at_the_edge(handled: impl Future<Output = Result<Value, Error>>) -> Result<Value, Error> {
+    let caught = AssertUnwindSafe(handled).catch_unwind().await;
+    caught.unwrap_or_else(|panic| Err(Error::Internal(format!("panicked: {}", panic_message(&*panic)))))
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -113,6 +118,18 @@ fn exit_with_stdin() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_ours() {
+        let here = at_the_edge(async { panic!("the count is {}", 7) }).await.unwrap_err();
+        assert_eq!(here.error_name(), "Starmap.Internal");
+        assert!(here.to_string().starts_with("panicked: the count is 7\nhint: this is a bug"), "{here}");
+        let elsewhere = at_the_edge(async {
+            let done = tokio::task::spawn_blocking(|| panic!("there")).await;
+            std::panic::resume_unwind(done.unwrap_err().into_panic())
+        });
+        assert!(elsewhere.await.unwrap_err().to_string().starts_with("panicked: there"));
+    }
 
     #[test]
     fn handlers_are_found_in_every_spelling() {

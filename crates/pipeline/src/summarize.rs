@@ -73,6 +73,9 @@ pub async fn summarize(store: &Store, payload: &Value) -> Result<Value, Error> {
     let location = place.object(names::PLOTS);
     store.put(&location.bucket, &location.key, plots_json).await?;
     write(store, &place, &summary, &plots).await?;
+    for folder in [place.path.clone(), format!("{}/predictions", place.path)] {
+        store.sweep(&place.bucket, &folder).await?;
+    }
     tracing::info!(galaxies = summary.galaxies, ranks = ranks.len(), "run proven complete");
     Ok(json!({
         "statusCode": 200,

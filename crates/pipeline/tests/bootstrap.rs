@@ -113,8 +113,9 @@ impl Drop for Bootstrap {
 #[test]
 fn the_three_functions_run_as_processes() {
     let sky = Sky::new();
-    let api = RuntimeApi::start();
     let run = |handler: &str, payloads: &[Value]| -> Vec<Value> {
+        // Each its own: the last request of a process that has been ended would take the next one's invocation.
+        let api = RuntimeApi::start();
         let _bootstrap = Bootstrap::start(&api, handler, &sky.root());
         payloads
             .iter()

@@ -55,7 +55,7 @@ fn header(page: &mut String, summary: &Summary) {
     let figure = |of: &dyn Fn(&Figures) -> Option<f64>| {
         let all = &summary.quality.as_ref()?.all;
         let error = all.standard_error.as_ref().and_then(of);
-        let value = text::known(of(&all.figures)?, error);
+        let value = text::known(of(&all.figures)?, error, 5);
         Some(match error {
             Some(error) => format!("{value}<small> ± {}</small>", text::error(error)),
             None => value,
@@ -139,7 +139,7 @@ fn quality_section(page: &mut String, summary: &Summary, quality: &Quality) {
     );
     for (name, definition, of) in QUALITY_ROWS {
         let error = standard_error.as_ref().and_then(of);
-        let value = of(figures).map_or_else(|| "–".to_owned(), |value| text::known(value, error));
+        let value = of(figures).map_or_else(|| "–".to_owned(), |value| text::known(value, error, 9));
         let error = error.map_or_else(|| "–".to_owned(), text::error);
         let _ = write!(
             page,
@@ -167,7 +167,7 @@ fn bins_table(page: &mut String, name: &str, bins: &[Bin]) {
         let with_error = |of: fn(&Figures) -> f64| match standard_error {
             Some(error) => {
                 let (value, error) = (of(figures), of(error));
-                format!("{} <small>± {}</small>", text::known(value, Some(error)), text::error(error))
+                format!("{} <small>± {}</small>", text::known(value, Some(error), 9), text::error(error))
             }
             None => number(of(figures)),
         };
@@ -192,7 +192,7 @@ fn redshift_figures(page: &mut String, summary: &Summary, plots: &Plots) {
     if let Some(density) = &plots.density {
         drawn.push((
             figures::density(density),
-            "Predicted against spectroscopic redshift. Darker is more galaxies, on a logarithmic scale; the line is 1:1.",
+            "Predicted against spectroscopic redshift. Stronger colour is more galaxies, on a logarithmic scale; the line is 1:1.",
         ));
     }
     if let Some(histogram) = &plots.dz {

@@ -7,7 +7,7 @@ use crate::quality::round_step;
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 360.0;
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 76.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 50.0;
@@ -51,7 +51,7 @@ impl Frame {
         let _ = write!(
             frame.body,
             "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-             <text class=\"label\" transform=\"translate(15 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text></g>",
+             <text class=\"label\" transform=\"translate(13 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text></g>",
             (left + right) / 2.0,
             HEIGHT - 10.0,
             escape(x_label),

@@ -18,11 +18,11 @@ pub(super) fn number(value: f64) -> String {
     significant(value, 4)
 }
 
-/// A value as far as its standard error lets it be known: to the error's second digit.
-pub(super) fn known(value: f64, error: Option<f64>) -> String {
+/// A value as far as its standard error lets it be known: to the error's second digit, and `decimals_max`.
+pub(super) fn known(value: f64, error: Option<f64>, decimals_max: i32) -> String {
     match error.filter(|error| *error > 0.0 && error.is_finite() && value.is_finite()) {
         Some(error) => {
-            let decimals = (1 - error.log10().floor() as i32).clamp(0, 9) as usize;
+            let decimals = (1 - error.log10().floor() as i32).clamp(0, decimals_max) as usize;
             format!("{value:.decimals$}").replace('-', "−")
         }
         None => number(value),
@@ -100,9 +100,10 @@ mod tests {
             ["0", "0.9747", "12.5", "283.4", "5,113", "−0.002024", "1.200e−7", "2.500e8"]
         );
         assert_eq!([0.0316, 1.0, f64::NAN].map(error), ["0.032", "1", "–"]);
-        assert_eq!(known(-0.0000073941, Some(0.000163)), "−0.00001");
-        assert_eq!(known(0.97467, Some(0.0031)), "0.9747");
-        assert_eq!([known(12.0, None), known(0.5, Some(0.0))], ["12", "0.5"]);
+        assert_eq!(known(-0.0000073941, Some(0.000163), 9), "−0.00001");
+        assert_eq!(known(0.97467, Some(0.0031), 9), "0.9747");
+        assert_eq!(known(0.9939942, Some(0.0000114), 5), "0.99399");
+        assert_eq!([known(12.0, None, 9), known(0.5, Some(0.0), 9)], ["12", "0.5"]);
         assert_eq!(percent(0.0125), "1.25 %");
         assert_eq!(
             [0.04, 9.44, 42.2, 200.0, 7500.0].map(seconds),

@@ -105,6 +105,18 @@ impl Folder {
         }
     }
 
+    pub(super) fn sweep(&self, bucket: &str, prefix: &str) -> Result<(), Error> {
+        let Some(folder) = self.existing(bucket, prefix)? else { return Ok(()) };
+        let location = format!("{}/", url(bucket, prefix));
+        let entries = fs::read_dir(folder).map_err(|error| storage("listing", &location, &error))?;
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(PART_PREFIX)) {
+                fs::remove_file(entry.path()).map_err(|error| storage("deleting", &location, &error))?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn source(&self, bucket: &str, key: &str) -> Result<Option<(Object, Source)>, Error> {
         let Some(path) = self.existing(bucket, key)? else { return Ok(None) };
         let failed = |error: io::Error| storage("opening", &url(bucket, key), &error);
@@ -342,6 +354,10 @@ mod tests {
         part.file.write_all(b"half of the n").unwrap();
         assert_eq!(folder.list("sky", "r").unwrap().objects.len(), 1, "a part is not listed");
         assert_eq!(folder.get("sky", "r/1.json").unwrap().unwrap(), "old");
+        // A process that is killed can't remove its own.
+        std::mem::forget(folder.part("sky", "r/2.json").unwrap());
+        folder.sweep("sky", "r").unwrap();
+        folder.sweep("sky", "no/such").unwrap();
         drop(part);
         assert_eq!(fs::read_dir(root.path().join("sky/r")).unwrap().count(), 1, "a part is removed");
     }

@@ -219,6 +219,22 @@ impl Store {
         }
     }
 
+    /// Removes what writes that were cut off (a killed process) left directly under `prefix`. Nothing that is listed goes.
+    ///
+    /// On S3 there is nothing to see of such writes; a lifecycle rule for incomplete uploads removes them.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn sweep(&self, bucket: &str, prefix: &str) -> Result<(), Error> {
+        match &*self.0 {
+            Backend::Folder(_) => {
+                let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+                self.in_folder(move |folder| folder.sweep(&bucket, &prefix)).await
+            }
+            Backend::S3(_) => Ok(()),
+        }
+    }
+
     /// Opens an object to read ranges of it; `None` if it is not there.
     ///
     /// The source is for a thread that may block, never for an async one.
