@@ -205,7 +205,27 @@ fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// What is passed on from our own environment, by name or by prefix (`*`).
-const INHERITED: [&str; 8] = ["PATH", "HOME", "LANG", "TMPDIR", "AWS_*", "RUST_LOG", "RUST_BACKTRACE", "STARMAP_*"];
+const INHERITED: [&str; 18] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "AWS_*",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "STARMAP_*",
+    // How to get to object storage: whom to trust, and through what.
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+];
 
 /// The environment of a worker: the allowed part of `ours`, then the function's, then Lambda's.
 ///

@@ -1,6 +1,7 @@
 //! Buckets on S3 or a compatible store, by the standard `AWS_*` variables.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -145,5 +146,18 @@ fn failed(doing: &'static str, bucket: &str, key: &str, error: &object_store::Er
             present: Vec::new(),
         };
     }
-    Error::Storage { doing, location: url(bucket, key), reason }
+    Error::Storage { doing, location: url(bucket, key), reason: with_causes(reason, error) }
+}
+
+/// The error's text and what its causes add to it: a refused certificate or connection is only said there.
+fn with_causes(mut text: String, error: &object_store::Error) -> String {
+    let mut cause = StdError::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
