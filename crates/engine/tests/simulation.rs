@@ -261,6 +261,8 @@ impl World {
                 // An answer comes a second time, or long after anyone wanted it.
                 let index = self.random.below(self.answered.len() as u64) as usize;
                 let (execution, task, function, payload) = self.answered[index].clone();
+                // Whoever gives the answer is done, even if it had been asked again after a crash.
+                self.invoked.remove(&(execution, task));
                 let outcome = self.answer(&function, &payload);
                 inputs.push(Input::TaskEnded { execution, task, outcome });
             } else if let Some(timer) = self.timers.pop_first() {
