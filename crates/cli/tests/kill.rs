@@ -16,7 +16,7 @@ use starmap_engine::journal::sqlite::{self, SqliteJournal};
 use starmap_engine::journal::{ExecutionRecord, Journal, Status};
 
 const PARTITIONS: u32 = 40;
-const GALAXIES: u32 = 40 * 96;
+const GALAXIES: u32 = 40 * 128;
 const KILLS: u64 = 10;
 const NAME: &str = "killed";
 
@@ -41,8 +41,9 @@ fn killed_ten_times_and_resumed_gives_the_same_predictions() {
             }
         };
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Some kills come before the first partition is done, some while the last are on their way.
-        let wanted = kill * u64::from(PARTITIONS) / KILLS;
+        // Some kills come before the first partition is done, some when most are.
+        // The last come while a quarter is left, so that no machine is fast enough to end before it is killed.
+        let wanted = kill * u64::from(PARTITIONS) * 3 / 4 / KILLS;
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         wait_for(&place, wanted, Duration::from_micros((random >> 33) % 40_000), &mut child);
         kill_everything(&mut child);
