@@ -2,12 +2,16 @@
 //!
 //! The predictions must be bit-identical to those of a run that nobody disturbed, no partition may be inferred
 //! again after its result was recorded, and none may be missing.
+//!
+//! A rank that is asked for again reuses its result when that is complete, so an engine that repeats itself would not be
+//! noticed by its results. Therefore `{rank}.json`, which says that a result is complete, is taken away while a rank is
+//! recorded: whoever asks again makes it anew, and is found out.
 
 mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,11 +51,24 @@ fn killed_ten_times_and_resumed_gives_the_same_predictions() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         wait_for(&place, wanted, Duration::from_micros((random >> 33) % 40_000), &mut child);
         kill_everything(&mut child);
-        let ended = finished(&place);
-        for (rank, modified) in ended {
-            let before = recorded.entry(rank.clone()).or_insert(modified);
-            assert_eq!(*before, modified, "rank {rank} was inferred again after its result was recorded");
+        for (rank, modified) in finished(&place) {
+            let (mark, aside) = marks(&place, &rank);
+            match recorded.get(&rank) {
+                Some(before) => {
+                    assert!(!mark.exists(), "rank {rank} was asked for again after its result was recorded");
+                    assert_eq!(*before, modified, "rank {rank} was inferred again after its result was recorded");
+                }
+                None => {
+                    fs::rename(mark, aside).unwrap();
+                    recorded.insert(rank, modified);
+                }
+            }
         }
+    }
+    assert!(recorded.len() >= 20, "only {} ranks were recorded before the last kill: little is proven", recorded.len());
+    for rank in recorded.keys() {
+        let (mark, aside) = marks(&place, rank);
+        fs::rename(aside, mark).unwrap();
     }
     assert!(resumed >= KILLS - 1, "only {resumed} kills hit a run");
     let output = if execution(&place).is_none_or(|record| record.status == Status::Running) {
@@ -115,6 +132,11 @@ fn finished(place: &Place) -> Vec<(String, SystemTime)> {
         }
     }
     ranks
+}
+
+/// Where a rank's `{rank}.json` is, and where it is kept meanwhile.
+fn marks(place: &Place, rank: &str) -> (PathBuf, PathBuf) {
+    (place.results().join(format!("{rank}.json")), place.path().join(format!("{rank}.json")))
 }
 
 fn modified(file: &Path) -> SystemTime {
