@@ -14,6 +14,8 @@ pub mod journal;
 pub mod limits;
 mod map_run;
 pub mod names;
+pub mod objects;
+pub mod services;
 
 pub use driver::{Start, Started};
 pub use engine::{Engine, Error, Notice, Parts};
