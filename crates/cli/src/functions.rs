@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use starmap_engine::names::Naming;
+use starmap_workers::function::LATEST;
 use starmap_workers::{Function, Logs, Options};
 
 use crate::session::{Settings, now};
@@ -21,7 +22,9 @@ pub fn all(settings: &Settings) -> anyhow::Result<Vec<Function>> {
     let program = std::env::current_exe().context(OWN_PATH)?;
     let function = |handler: &str| Function {
         name: format!("starmap-{handler}"),
+        version: LATEST.to_owned(),
         command: vec![program.clone().into_os_string(), "worker".into()],
+        task_root: None,
         environment: settings.store().environment(),
         handler: handler.to_owned(),
         memory_mib: settings.memory_mib,

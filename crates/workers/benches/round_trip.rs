@@ -54,6 +54,8 @@ async fn measure(title: &str, logs: Logs) {
 fn start(logs: &Logs) -> Arc<Workers> {
     let function = Function {
         name: "echo".to_owned(),
+        version: "$LATEST".to_owned(),
+        task_root: None,
         command: vec![std::env::current_exe().unwrap().into_os_string()],
         environment: Vec::new(),
         handler: "echo".to_owned(),

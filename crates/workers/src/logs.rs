@@ -3,7 +3,7 @@
 //! [`reports`] reads the figures back.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,6 +68,47 @@ pub fn reports(folder: &Path) -> Result<Vec<Report>, Error> {
         }
     }
     Ok(reports)
+}
+
+/// The version of the function that a log stream belongs to, as its name says.
+///
+/// ```
+/// # use starmap_workers::logs::version;
+/// assert_eq!(version("2026/11/24/[$LATEST]0f3c"), Some("$LATEST"));
+/// ```
+pub fn version(log_stream: &str) -> Option<&str> {
+    log_stream.split_once('[')?.1.split_once(']').map(|(version, _)| version)
+}
+
+/// The last 4 KiB that one invocation wrote: what Lambda answers to `LogType=Tail`. Empty if it is not there.
+///
+/// Only the end of the file is read; of an invocation that wrote more, what is left of it.
+pub fn tail(folder: &Path, function: &str, log_stream: &str, request_id: &str) -> Vec<u8> {
+    read_end(&path(folder, function, log_stream)).map_or_else(|_| Vec::new(), |text| invocation_tail(&text, request_id))
+}
+
+/// Most that is read of a log file to find an invocation in it.
+const END_BYTES_MAX: u64 = 1 << 20;
+/// What Lambda answers at most.
+const TAIL_BYTES_MAX: usize = 4096;
+
+fn read_end(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    file.seek(SeekFrom::Start(bytes.saturating_sub(END_BYTES_MAX)))?;
+    let mut end = Vec::new();
+    file.take(END_BYTES_MAX).read_to_end(&mut end)?;
+    Ok(end)
+}
+
+fn invocation_tail(text: &[u8], request_id: &str) -> Vec<u8> {
+    let find = |needle: &str| text.windows(needle.len()).rposition(|window| window == needle.as_bytes());
+    let start = find(&format!("START RequestId: {request_id}")).unwrap_or(0);
+    let end = find(&format!("REPORT RequestId: {request_id}")).map_or(text.len(), |report| {
+        text[report..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |length| report + length + 1)
+    });
+    let own = text.get(start..end).unwrap_or_default();
+    own[own.len().saturating_sub(TAIL_BYTES_MAX)..].to_vec()
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -181,7 +222,7 @@ impl LogStream {
         Self { name, target }
     }
 
-    /// `YYYY/MM/DD/[$LATEST]` and 32 hexadecimal digits.
+    /// `YYYY/MM/DD/[version]` and 32 hexadecimal digits.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -211,10 +252,10 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// The name of a new log stream: the day of `now_ms` (Unix epoch, UTC) and a unique `id`.
-pub(crate) fn stream_name(now_ms: i64, id: &uuid::Uuid) -> String {
+/// The name of a new log stream: the day of `now_ms` (Unix epoch, UTC), the function's version and a unique `id`.
+pub(crate) fn stream_name(now_ms: i64, version: &str, id: &uuid::Uuid) -> String {
     let (year, month, day) = civil(now_ms.div_euclid(86_400_000));
-    format!("{year:04}/{month:02}/{day:02}/[$LATEST]{}", id.simple())
+    format!("{year:04}/{month:02}/{day:02}/[{version}]{}", id.simple())
 }
 
 /// RFC 3339 with milliseconds, as Lambda writes times into logs.
@@ -310,7 +351,7 @@ mod tests {
     #[test]
     fn streams_and_times_carry_the_day() {
         let id = uuid::Uuid::from_u128(0xab);
-        assert_eq!(stream_name(0, &id), "1970/01/01/[$LATEST]000000000000000000000000000000ab");
+        assert_eq!(stream_name(0, "$LATEST", &id), "1970/01/01/[$LATEST]000000000000000000000000000000ab");
         assert_eq!(timestamp(1_732_638_314_565), "2024-11-26T16:25:14.565Z");
         assert_eq!(timestamp(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(timestamp(4_107_542_399_999), "2100-02-28T23:59:59.999Z");

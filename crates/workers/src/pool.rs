@@ -1,14 +1,18 @@
 //! The pool: who runs next, where, and within which limits.
 //!
-//! Workers are kept warm per function. There is a limit of workers per function and one over all. When all
-//! are busy, invocations queue first come, first served; one whose function is at its own limit is passed
-//! by those of other functions. A warm worker nobody needs is stopped when another function needs its room.
+//! Workers are kept warm per function and version. There is a limit of workers per function, over its versions, and
+//! one over all. When all are busy, invocations queue first come, first served; one whose function is at its own limit
+//! is passed by those of other functions. A warm worker nobody needs is stopped when another function, or another
+//! version of its own, needs its room.
+//!
+//! Functions may be put, replaced and removed at any time. What is replaced or removed still serves the invocations
+//! that it has and that wait for it, then its workers end.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,11 +95,13 @@ pub enum Error {
     },
 }
 
-/// How busy a function is.
+/// How busy a version of a function is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Usage {
     /// Plain name.
     pub function: String,
+    /// `$LATEST` or a number.
+    pub version: String,
     /// Workers there are, busy or not.
     pub workers: usize,
     /// Workers that are warm and wait.
@@ -112,10 +118,18 @@ pub struct Usage {
 /// A worker runs on when its invocation succeeded or returned an error, and is replaced after anything
 /// else. Cancelling an invocation (dropping its future) kills its worker.
 pub struct Workers {
-    names: Names,
-    setups: Vec<Arc<Setup>>,
-    account: String,
+    functions: RwLock<Names<Member>>,
+    options: Options,
+    region: String,
+    is_memory_limited: bool,
     shared: Arc<Shared>,
+}
+
+/// A version of a function and where its workers are.
+#[derive(Clone)]
+struct Member {
+    pool: PoolId,
+    setup: Arc<Setup>,
 }
 
 impl Workers {
@@ -125,7 +139,20 @@ impl Workers {
     /// [`Error::Invalid`] names everything that is wrong with the functions, the aliases and the limits;
     /// [`Error::Logs`] if there is no folder for logs.
     pub fn start(functions: Vec<Function>, options: Options) -> Result<Arc<Self>, Error> {
-        let names = Names::new(&functions, &options.aliases).and_then(|names| match options.concurrency_max {
+        let is_memory_limited = memory::is_readable();
+        let region = options.region.clone();
+        let region = region
+            .or_else(|| std::env::var("AWS_REGION").ok())
+            .or_else(|| std::env::var("AWS_DEFAULT_REGION").ok())
+            .unwrap_or_else(|| "us-east-1".to_owned());
+        let shared = Arc::new(Shared::new(options.concurrency_max));
+        let member = |function: Function| Member {
+            pool: shared.add(&function),
+            setup: setup(function, &options, &region, is_memory_limited),
+        };
+        let members: Vec<Member> = functions.into_iter().map(member).collect();
+        let with_functions = members.iter().map(|member| (&member.setup.function, member.clone()));
+        let names = Names::new(with_functions, &options.aliases).and_then(|names| match options.concurrency_max {
             0 => Err(vec!["the limit of workers is 0, expected at least 1".to_owned()]),
             _ => Ok(names),
         });
@@ -133,44 +160,59 @@ impl Workers {
         if let Logs::Folder(path) = &options.logs {
             fs::create_dir_all(path).map_err(|source| Error::Logs { path: path.clone(), source })?;
         }
-        let is_memory_limited = memory::is_readable();
         if !is_memory_limited {
             tracing::warn!("memory limits are not enforced and memory is not reported, this system has no /proc");
         }
-        let limits = functions.iter().map(|function| function.concurrency_max).collect();
-        let region = options
-            .region
-            .or_else(|| std::env::var("AWS_REGION").ok())
-            .or_else(|| std::env::var("AWS_DEFAULT_REGION").ok())
-            .unwrap_or_else(|| "us-east-1".to_owned());
-        let setup = |function| {
-            Arc::new(Setup {
-                function,
-                logs: options.logs.clone(),
-                clock: options.clock.clone(),
-                region: region.clone(),
-                init_timeout: options.init_timeout,
-                is_memory_limited,
-            })
-        };
-        Ok(Arc::new(Self {
-            names,
-            setups: functions.into_iter().map(setup).collect(),
-            account: options.account,
-            shared: Arc::new(Shared::new(options.concurrency_max, limits)),
-        }))
+        Ok(Arc::new(Self { functions: RwLock::new(names), options, region, is_memory_limited, shared }))
+    }
+
+    /// Adds a version of a function, or replaces the one of that name and version. Invocations from now on go to
+    /// it; those that run or wait end with what they were asked of. Its limit of workers becomes the function's.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names everything that is wrong; then nothing is changed.
+    pub fn put(&self, function: Function) -> Result<(), Error> {
+        let setup = setup(function, &self.options, &self.region, self.is_memory_limited);
+        let pool = self.shared.add(&setup.function);
+        let member = Member { pool, setup: setup.clone() };
+        let put = self.functions.write().unwrap_or_else(PoisonError::into_inner).put(&setup.function, member);
+        match put {
+            Ok(replaced) => {
+                replaced.into_iter().for_each(|member| self.shared.retire(member.pool));
+                Ok(())
+            }
+            Err(problems) => {
+                self.shared.retire(pool);
+                Err(Error::Invalid { problems })
+            }
+        }
+    }
+
+    /// Takes a function out, or only one version of it. What runs or waits ends as it would have. Whether there was
+    /// anything to take out.
+    pub fn remove(&self, name: &str, version: Option<&str>) -> bool {
+        let removed = self.functions.write().unwrap_or_else(PoisonError::into_inner).remove(name, version);
+        removed.iter().for_each(|member| self.shared.retire(member.pool));
+        !removed.is_empty()
+    }
+
+    /// Changes how many workers a function may have at once, over all its versions; zero throttles every invocation.
+    /// Workers over a new limit end when they have nothing to do and their room is needed.
+    pub fn set_concurrency(&self, name: &str, workers_max: usize) {
+        self.shared.set_limit(name, workers_max);
     }
 
     /// How busy each function is, in the order they were given.
     pub fn usage(&self) -> Vec<Usage> {
         let state = self.shared.lock();
-        let usage = |(position, pool): (usize, &Pool)| Usage {
-            function: self.setups[position].function.name.clone(),
+        let usage = |(id, pool): (&PoolId, &Pool)| Usage {
+            function: pool.function.to_string(),
+            version: pool.version.clone(),
             workers: pool.workers,
             idle: pool.idle.len(),
-            queued: state.queue.iter().filter(|waiting| waiting.function == position && waiting.is_wanted()).count(),
+            queued: state.queue.iter().filter(|waiting| waiting.pool == *id && waiting.is_wanted()).count(),
         };
-        state.pools.iter().enumerate().map(usage).collect()
+        state.pools.iter().filter(|(_, pool)| !pool.is_retired).map(usage).collect()
     }
 
     /// Takes no more invocations, fails those that wait or run, kills all workers and waits until they are gone.
@@ -181,40 +223,53 @@ impl Workers {
         let _ = workers.wait_for(|&count| count == 0).await;
     }
 
+    /// The function that a name means, and its own name; or the names there are.
+    fn resolve(&self, name: &str) -> Result<Member, String> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.resolve(name).cloned().ok_or_else(|| functions.known())
+    }
+
     async fn run(self: Arc<Self>, invocation: Invocation) -> Outcome {
         let unserved = |error| Outcome { result: Err(error), report: None };
         let Invocation { request_id, function: name, payload, started } = invocation;
-        let Some(position) = self.names.resolve(&name) else {
-            let known = self.names.known().to_owned();
-            return unserved(InvokeError::NotFound { function: name, known });
+        let Member { mut pool, mut setup } = match self.resolve(&name) {
+            Ok(member) => member,
+            Err(known) => return unserved(InvokeError::NotFound { function: name, known }),
         };
-        let setup = &self.setups[position];
-        let plain = &setup.function.name;
-        if setup.function.concurrency_max == 0 {
-            let reason = "its limit of workers is 0".to_owned();
-            return unserved(InvokeError::TooManyRequests { function: plain.clone(), reason });
-        }
+        let plain = setup.function.name.clone();
         let function_arn = if name.starts_with("arn:") {
-            name
+            name.clone()
         } else {
-            format!("arn:aws:lambda:{}:{}:function:{plain}", setup.region, self.account)
+            format!("arn:aws:lambda:{}:{}:function:{plain}", self.region, self.options.account)
         };
         let mut task = Task { request_id, function_arn, payload: Bytes::from(payload), started: Some(started) };
         let mut turn = Turn::Last;
         loop {
-            let mut worker = match self.shared.acquire(position, turn).await {
-                Some(Grant::Warm(worker)) => worker,
-                Some(Grant::Cold(slot)) => Worker::start(setup.clone(), slot, self.shared.stop.subscribe()),
-                None => {
+            let mut worker = match self.shared.acquire(pool, turn).await {
+                Ok(Grant::Warm(worker)) => worker,
+                Ok(Grant::Cold(slot)) => Worker::start(setup.clone(), slot, self.shared.stop.subscribe()),
+                Err(Refusal::Stopping) => {
                     let reason = "the workers are being shut down".to_owned();
-                    return unserved(InvokeError::Service { function: plain.clone(), reason });
+                    return unserved(InvokeError::Service { function: plain, reason });
                 }
+                Err(Refusal::NoRoomEver) => {
+                    let reason = "its limit of workers is 0".to_owned();
+                    return unserved(InvokeError::TooManyRequests { function: plain, reason });
+                }
+                // Replaced or removed between the look-up and now.
+                Err(Refusal::Gone) => match self.resolve(&name) {
+                    Ok(member) => {
+                        (pool, setup) = (member.pool, member.setup);
+                        continue;
+                    }
+                    Err(known) => return unserved(InvokeError::NotFound { function: name, known }),
+                },
             };
             // Should this future be dropped in here, so is the worker, which kills it.
             match worker.run(task).await {
                 Ended::Ran { outcome, is_alive } => {
                     if is_alive {
-                        self.shared.give_back(position, worker);
+                        self.shared.give_back(pool, worker);
                     }
                     return outcome;
                 }
@@ -223,6 +278,17 @@ impl Workers {
             }
         }
     }
+}
+
+fn setup(function: Function, options: &Options, region: &str, is_memory_limited: bool) -> Arc<Setup> {
+    Arc::new(Setup {
+        function,
+        logs: options.logs.clone(),
+        clock: options.clock.clone(),
+        region: region.to_owned(),
+        init_timeout: options.init_timeout,
+        is_memory_limited,
+    })
 }
 
 impl Invoker for Workers {
@@ -254,31 +320,49 @@ pub(crate) struct Shared {
     stop: watch::Sender<bool>,
 }
 
+/// Pools are told apart by when they were made; never used again.
+type PoolId = u64;
+
 #[derive(Debug)]
 struct State {
-    /// By function.
-    pools: Vec<Pool>,
+    /// By age.
+    pools: BTreeMap<PoolId, Pool>,
+    /// By function, as long as it has a pool.
+    limits: HashMap<Arc<str>, Limit>,
     /// Workers there are, over all functions.
     workers: usize,
     queue: VecDeque<Waiting>,
-    /// Slots of idle workers that were told to stop and have not yet.
-    leaving: HashSet<u64>,
+    /// Slots of idle workers that were told to stop and have not yet, with their function.
+    leaving: HashMap<u64, Arc<str>>,
+    /// Pools that are gone as soon as they have nothing to do any more.
+    retired: Vec<PoolId>,
     is_stopping: bool,
-    /// Counts up: slots and uses of idle workers are told apart by it.
+    /// Counts up: pools, slots and uses of idle workers are told apart by it.
     serial: u64,
 }
 
+/// What the versions of one function share.
+#[derive(Debug)]
+struct Limit {
+    workers_max: usize,
+    workers: usize,
+    pools: usize,
+}
+
+/// The workers of one version of a function.
 #[derive(Debug)]
 struct Pool {
-    workers_max: usize,
+    function: Arc<str>,
+    version: String,
     workers: usize,
     /// The most recently used last, each with the serial of its last use.
     idle: Vec<(u64, Worker)>,
+    is_retired: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    function: usize,
+    pool: PoolId,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -295,6 +379,14 @@ enum Grant {
     Cold(Slot),
 }
 
+/// Why an invocation may not wait.
+#[derive(Debug)]
+enum Refusal {
+    Stopping,
+    NoRoomEver,
+    Gone,
+}
+
 /// A place in the queue.
 #[derive(Debug, Clone, Copy)]
 enum Turn {
@@ -306,7 +398,7 @@ enum Turn {
 #[derive(Debug)]
 pub(crate) struct Slot {
     id: u64,
-    function: usize,
+    pool: PoolId,
     shared: Arc<Shared>,
 }
 
@@ -319,8 +411,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.workers -= 1;
-        state.pools[self.function].workers -= 1;
+        state.leave(self.pool);
         state.leaving.remove(&self.id);
         self.shared.workers.send_replace(state.workers);
         self.shared.dispatch(state);
@@ -328,13 +419,14 @@ impl Drop for Slot {
 }
 
 impl Shared {
-    fn new(workers_max: usize, limits: Vec<usize>) -> Self {
-        let pool = |workers_max| Pool { workers_max, workers: 0, idle: Vec::new() };
+    fn new(workers_max: usize) -> Self {
         let state = State {
-            pools: limits.into_iter().map(pool).collect(),
+            pools: BTreeMap::new(),
+            limits: HashMap::new(),
             workers: 0,
             queue: VecDeque::new(),
-            leaving: HashSet::new(),
+            leaving: HashMap::new(),
+            retired: Vec::new(),
             is_stopping: false,
             serial: 0,
         };
@@ -346,14 +438,52 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a worker of `function`, or for room to start one. None when shut down.
-    async fn acquire(self: &Arc<Self>, function: usize, turn: Turn) -> Option<Grant> {
+    /// Makes a pool for a version of a function.
+    fn add(&self, function: &Function) -> PoolId {
+        let mut state = self.lock();
+        let id = state.next_serial();
+        let name: Arc<str> = function.name.as_str().into();
+        let workers_max = function.concurrency_max;
+        let limit = state.limits.entry(name.clone()).or_insert(Limit { workers_max, workers: 0, pools: 0 });
+        limit.workers_max = workers_max;
+        limit.pools += 1;
+        let version = function.version.clone();
+        state.pools.insert(id, Pool { function: name, version, workers: 0, idle: Vec::new(), is_retired: false });
+        id
+    }
+
+    /// Lets a pool end when it has done what is asked of it.
+    fn retire(self: &Arc<Self>, pool: PoolId) {
+        let mut state = self.lock();
+        if let Some(entry) = state.pools.get_mut(&pool)
+            && !entry.is_retired
+        {
+            entry.is_retired = true;
+            state.retired.push(pool);
+        }
+        self.dispatch(state);
+    }
+
+    fn set_limit(self: &Arc<Self>, function: &str, workers_max: usize) {
+        let mut state = self.lock();
+        if let Some(limit) = state.limits.get_mut(function) {
+            limit.workers_max = workers_max;
+        }
+        self.dispatch(state);
+    }
+
+    /// Waits for a worker of a pool, or for room to start one.
+    async fn acquire(self: &Arc<Self>, pool: PoolId, turn: Turn) -> Result<Grant, Refusal> {
         let (grant, granted) = oneshot::channel();
-        let waiting = Waiting { function, grant };
+        let waiting = Waiting { pool, grant };
         {
             let mut state = self.lock();
             if state.is_stopping {
-                return None;
+                return Err(Refusal::Stopping);
+            }
+            let Some(entry) = state.pools.get(&pool) else { return Err(Refusal::Gone) };
+            if state.limits.get(&entry.function).is_none_or(|limit| limit.workers_max == 0) {
+                return Err(Refusal::NoRoomEver);
             }
             match turn {
                 Turn::First => state.queue.push_front(waiting),
@@ -361,17 +491,20 @@ impl Shared {
             }
             self.dispatch(state);
         }
-        granted.await.ok()
+        granted.await.map_err(|_| Refusal::Stopping)
     }
 
     /// Takes back a worker that is alive and has nothing to do.
-    fn give_back(self: &Arc<Self>, function: usize, worker: Worker) {
+    fn give_back(self: &Arc<Self>, pool: PoolId, worker: Worker) {
         let mut state = self.lock();
         if state.is_stopping {
             return;
         }
         let serial = state.next_serial();
-        state.pools[function].idle.push((serial, worker));
+        // A pool is there as long as it has a worker.
+        if let Some(pool) = state.pools.get_mut(&pool) {
+            pool.idle.push((serial, worker));
+        }
         self.dispatch(state);
     }
 
@@ -380,31 +513,44 @@ impl Shared {
         // Dropped without the lock, because dropping a slot takes it.
         let mut refused = Vec::new();
         let mut stopped = Vec::new();
-        // Room that stopping workers will leave, and who of the queue counts on it.
-        let mut promised = state.leaving.len();
-        let mut claims = vec![0; state.pools.len()];
+        // Who of the queue counts on room that stopping workers will leave, by function and in all.
+        let mut claims: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut claims_all = 0;
         let mut position = 0;
         while position < state.queue.len() && state.has_something(self.workers_max) {
             let waiting = &state.queue[position];
-            let function = waiting.function;
-            if !waiting.is_wanted() {
+            let id = waiting.pool;
+            let is_wanted = waiting.is_wanted();
+            let Some(pool) = state.pools.get_mut(&id).filter(|_| is_wanted) else {
                 state.queue.remove(position);
                 continue;
-            }
-            let pool = &mut state.pools[function];
-            let is_at_limit = pool.workers + claims[function] >= pool.workers_max;
-            let grant = if let Some((_, worker)) = pool.idle.pop() {
+            };
+            let function = pool.function.clone();
+            let idle = pool.idle.pop();
+            let (workers, workers_max) =
+                state.limits.get(&function).map_or((0, 0), |limit| (limit.workers, limit.workers_max));
+            let grant = if let Some((_, worker)) = idle {
                 Grant::Warm(worker)
-            } else if !is_at_limit && state.workers < self.workers_max {
-                Grant::Cold(self.occupy(&mut state, function))
+            } else if workers < workers_max && state.workers < self.workers_max {
+                Grant::Cold(self.occupy(&mut state, id, &function))
             } else {
-                if !is_at_limit && promised > 0 {
-                    promised -= 1;
-                    claims[function] += 1;
-                } else if !is_at_limit && let Some(worker) = state.take_least_recently_used() {
-                    state.leaving.insert(worker.slot_id());
-                    stopped.push(worker);
-                    claims[function] += 1;
+                let claims_here = claims.get(&function).copied().unwrap_or(0);
+                let leaving_here = state.leaving.values().filter(|leaving| **leaving == function).count();
+                let is_at_limit = workers + claims_here >= workers_max + leaving_here;
+                let is_full = state.workers + claims_all >= self.workers_max + state.leaving.len();
+                let is_promised = if is_at_limit || is_full {
+                    // One that leaves makes room for the function itself only if it is one of its own.
+                    let worker = state.take_least_recently_used(is_at_limit.then_some(&function));
+                    worker.map(|(of, worker)| {
+                        state.leaving.insert(worker.slot_id(), of);
+                        stopped.push(worker);
+                    })
+                } else {
+                    Some(())
+                };
+                if is_promised.is_some() {
+                    *claims.entry(function).or_default() += 1;
+                    claims_all += 1;
                 }
                 position += 1;
                 continue;
@@ -415,26 +561,34 @@ impl Shared {
                 Ok(()) => {}
                 Err(Grant::Warm(worker)) => {
                     let serial = state.next_serial();
-                    state.pools[function].idle.push((serial, worker));
+                    if let Some(pool) = state.pools.get_mut(&id) {
+                        pool.idle.push((serial, worker));
+                    }
                 }
                 Err(Grant::Cold(slot)) => refused.push(slot),
             }
         }
+        stopped.extend(state.end_retired());
         drop(state);
     }
 
-    fn occupy(self: &Arc<Self>, state: &mut State, function: usize) -> Slot {
+    fn occupy(self: &Arc<Self>, state: &mut State, pool: PoolId, function: &Arc<str>) -> Slot {
         state.workers += 1;
-        state.pools[function].workers += 1;
+        if let Some(pool) = state.pools.get_mut(&pool) {
+            pool.workers += 1;
+        }
+        if let Some(limit) = state.limits.get_mut(function) {
+            limit.workers += 1;
+        }
         self.workers.send_replace(state.workers);
-        Slot { id: state.next_serial(), function, shared: self.clone() }
+        Slot { id: state.next_serial(), pool, shared: self.clone() }
     }
 
     fn stop(&self) {
         let mut state = self.lock();
         state.is_stopping = true;
         let queue = std::mem::take(&mut state.queue);
-        let idle: Vec<_> = state.pools.iter_mut().flat_map(|pool| pool.idle.drain(..)).collect();
+        let idle: Vec<_> = state.pools.values_mut().flat_map(|pool| pool.idle.drain(..)).collect();
         drop(state);
         self.stop.send_replace(true);
         drop((queue, idle));
@@ -444,13 +598,57 @@ impl Shared {
 impl State {
     /// Whether there is anything to hand out: room, or a worker that waits.
     fn has_something(&self, workers_max: usize) -> bool {
-        self.workers < workers_max || self.pools.iter().any(|pool| !pool.idle.is_empty())
+        self.workers < workers_max || self.pools.values().any(|pool| !pool.idle.is_empty())
     }
 
-    fn take_least_recently_used(&mut self) -> Option<Worker> {
+    /// The worker that has waited longest, of one function or of all, with its function.
+    fn take_least_recently_used(&mut self, function: Option<&Arc<str>>) -> Option<(Arc<str>, Worker)> {
         let oldest = |pool: &&mut Pool| pool.idle.first().map(|(serial, _)| *serial);
-        let pool = self.pools.iter_mut().filter(|pool| !pool.idle.is_empty()).min_by_key(oldest)?;
-        Some(pool.idle.remove(0).1)
+        let pools = self.pools.values_mut().filter(|pool| function.is_none_or(|function| pool.function == *function));
+        let pool = pools.filter(|pool| !pool.idle.is_empty()).min_by_key(oldest)?;
+        Some((pool.function.clone(), pool.idle.remove(0).1))
+    }
+
+    /// Counts a worker out.
+    fn leave(&mut self, pool: PoolId) {
+        self.workers -= 1;
+        if let Some(pool) = self.pools.get_mut(&pool) {
+            pool.workers -= 1;
+            if let Some(limit) = self.limits.get_mut(&pool.function) {
+                limit.workers -= 1;
+            }
+        }
+    }
+
+    /// Takes away retired pools that nobody waits for; what is idle in them has to be dropped without the lock.
+    fn end_retired(&mut self) -> Vec<Worker> {
+        let mut stopped = Vec::new();
+        let retired = std::mem::take(&mut self.retired);
+        for id in retired {
+            let is_awaited = self.queue.iter().any(|waiting| waiting.pool == id && waiting.is_wanted());
+            let Some(pool) = self.pools.get_mut(&id) else { continue };
+            if is_awaited {
+                self.retired.push(id);
+                continue;
+            }
+            for (_, worker) in pool.idle.drain(..) {
+                self.leaving.insert(worker.slot_id(), pool.function.clone());
+                stopped.push(worker);
+            }
+            if pool.workers > 0 {
+                self.retired.push(id);
+                continue;
+            }
+            let function = pool.function.clone();
+            self.pools.remove(&id);
+            if let Some(limit) = self.limits.get_mut(&function) {
+                limit.pools -= 1;
+                if limit.pools == 0 {
+                    self.limits.remove(&function);
+                }
+            }
+        }
+        stopped
     }
 
     fn next_serial(&mut self) -> u64 {

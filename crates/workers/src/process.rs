@@ -35,7 +35,11 @@ impl Process {
     ) -> io::Result<Self> {
         let (program, arguments) = function.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let output = || if keep_output { Stdio::piped() } else { Stdio::null() };
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        if let Some(folder) = &function.task_root {
+            command.current_dir(folder);
+        }
+        let mut child = command
             .args(arguments)
             .env_clear()
             .envs(environment)
@@ -241,11 +245,12 @@ pub(crate) fn environment(
     let mut environment: Vec<(OsString, OsString)> =
         ours.into_iter().filter(|(name, _)| name.to_str().is_some_and(is_inherited)).collect();
     environment.extend(function.environment.iter().map(|(name, value)| (name.into(), value.into())));
-    let task_root = function.command.first().and_then(|program| Path::new(program).parent()).unwrap_or(Path::new(""));
+    let program_folder = || function.command.first().and_then(|program| Path::new(program).parent());
+    let task_root = function.task_root.as_deref().or_else(program_folder).unwrap_or(Path::new(""));
     let lambda: [(&str, OsString); 13] = [
         ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string().into()),
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone().into()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".into()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", function.version.clone().into()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mib.to_string().into()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", function.name).into()),
         ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream.into()),
@@ -280,7 +285,9 @@ mod tests {
     fn environment_is_allowed_then_given_then_lambdas() {
         let function = Function {
             name: "infer".to_owned(),
+            version: "7".to_owned(),
             command: vec!["/opt/starmap/bootstrap".into()],
+            task_root: None,
             environment: vec![("PATH".to_owned(), "/mine".to_owned()), ("TZ".to_owned(), "Mars/Olympus".to_owned())],
             handler: "infer".to_owned(),
             memory_mib: 512,
@@ -310,6 +317,7 @@ mod tests {
         assert_eq!(get("AWS_LAMBDA_FUNCTION_NAME"), Some("infer"));
         assert_eq!(get("AWS_LAMBDA_RUNTIME_API"), Some("127.0.0.1:4711"));
         assert_eq!(get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), Some("512"));
+        assert_eq!(get("AWS_LAMBDA_FUNCTION_VERSION"), Some("7"));
         assert_eq!(get("AWS_LAMBDA_LOG_GROUP_NAME"), Some("/aws/lambda/infer"));
         assert_eq!(get("AWS_REGION"), Some("eu-west-1"));
         assert_eq!(get("LAMBDA_TASK_ROOT"), Some("/opt/starmap"));

@@ -197,7 +197,7 @@ impl Machine {
         };
         let (address, listener) =
             bind().map_err(|error: io::Error| format!("could not listen on loopback for the Runtime API: {error}"))?;
-        let log_stream = logs::stream_name((setup.clock)(), &Uuid::new_v4());
+        let log_stream = logs::stream_name((setup.clock)(), &function.version, &Uuid::new_v4());
         let log = LogStream::create(&setup.logs, &function.name, log_stream);
         let environment = process::environment(function, std::env::vars_os(), address, log.name(), &setup.region);
         let started = Instant::now();
@@ -333,7 +333,7 @@ impl Machine {
         if poll.is_closed() {
             return Phase::Assigned { job, since, init };
         }
-        self.log.write(start_line(&job.task.request_id).as_bytes());
+        self.log.write(self.start_line(&job.task.request_id).as_bytes());
         if poll.send(event).is_err() {
             return Phase::Assigned { job, since, init };
         }
@@ -404,7 +404,7 @@ impl Machine {
         let mut lines = String::new();
         if is_init {
             lines.push_str(&logs::init_report_line(init.unwrap_or_default(), status));
-            lines.push_str(&start_line(request_id));
+            lines.push_str(&self.start_line(request_id));
         }
         lines.push_str(&message_line);
         lines.push_str(&end_line(request_id));
@@ -450,6 +450,10 @@ impl Machine {
                 (InvokeError::Service { function: self.setup.function.name.clone(), reason }, line)
             }
         }
+    }
+
+    fn start_line(&self, request_id: &str) -> String {
+        format!("START RequestId: {request_id} Version: {}\n", self.setup.function.version)
     }
 
     fn function_error(&self, error: FunctionError) -> InvokeError {
@@ -500,10 +504,6 @@ async fn reached(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => future::pending().await,
     }
-}
-
-fn start_line(request_id: &str) -> String {
-    format!("START RequestId: {request_id} Version: $LATEST\n")
 }
 
 fn end_line(request_id: &str) -> String {

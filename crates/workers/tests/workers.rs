@@ -15,6 +15,7 @@ use std::time::Duration;
 use expect_test::expect;
 use serde_json::{Value, json};
 use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcome, Started};
+use starmap_workers::function::LATEST;
 use starmap_workers::{Error, Function, Logs, Options, Workers, logs};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -382,6 +383,85 @@ async fn an_idle_worker_makes_room_for_another_function() {
     }
 }
 
+// Functions that come, change and go.
+
+#[tokio::test]
+async fn a_replaced_function_ends_what_it_has_and_serves_nothing_new() {
+    let gate = Gate::open().await;
+    let workers = start(vec![function("f")], options(2));
+    let (running, _) = invoke(&workers, "f", "old", &gate.event());
+    let running = tokio::spawn(running);
+    let mut old = gate.arrival().await;
+    // At the function's limit: it waits, and was asked of the old one.
+    let (waiting, _) = invoke(&workers, "f", "waiting", &json!({ "mode": "environment" }));
+    let waiting = tokio::spawn(waiting);
+    while workers.usage()[0].queued == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let environment = vec![("NEW".to_owned(), "1".to_owned())];
+    workers.put(Function { environment, concurrency_max: 2, ..function("f") }).unwrap();
+    let (new, _) = run(&workers, "f", "new", &json!({ "mode": "environment" })).await;
+    let new: Value = serde_json::from_slice(&new.result.unwrap()).unwrap();
+    assert_eq!(new["environment"]["NEW"], "1");
+    old.pass().await;
+    assert!(running.await.unwrap().result.is_ok());
+    let waited: Value = serde_json::from_slice(&waiting.await.unwrap().result.unwrap()).unwrap();
+    assert_eq!(waited["environment"]["NEW"], Value::Null);
+    old.end().await;
+    assert_eq!(workers.usage().len(), 1);
+}
+
+#[tokio::test]
+async fn a_removed_function_is_unknown_and_may_come_back() {
+    let workers = start(Vec::new(), options(1));
+    workers.put(function("f")).unwrap();
+    assert!(run(&workers, "f", "r", &json!({})).await.0.result.is_ok());
+    assert!(workers.remove("f", None));
+    assert!(!workers.remove("f", None));
+    let (gone, _) = run(&workers, "f", "r", &json!({})).await;
+    assert_eq!(gone.result.unwrap_err().error_name(), "Lambda.ResourceNotFoundException");
+    workers.put(function("f")).unwrap();
+    assert!(run(&workers, "f", "r", &json!({})).await.0.result.is_ok());
+    assert!(workers.put(Function { memory_mib: 0, ..function("f") }).is_err());
+    assert!(run(&workers, "f", "r", &json!({})).await.0.result.is_ok(), "a refused change changes nothing");
+}
+
+#[tokio::test]
+async fn versions_share_the_limit_of_their_function() {
+    let workers = start(vec![function("f")], options(4));
+    workers.put(Function { version: "1".to_owned(), ..function("f") }).unwrap();
+    for (name, version) in [("f", "$LATEST"), ("f:1", "1"), ("f:1", "1"), ("f:$LATEST", "$LATEST")] {
+        let (outcome, _) = run(&workers, name, "r", &json!({ "mode": "environment" })).await;
+        let answer: Value = serde_json::from_slice(&outcome.result.unwrap()).unwrap();
+        assert_eq!(answer["environment"]["AWS_LAMBDA_FUNCTION_VERSION"], version);
+        let stream = outcome.report.unwrap().log_stream;
+        assert_eq!(logs::version(&stream), Some(version));
+        assert_eq!(workers.usage().iter().map(|usage| usage.workers).sum::<usize>(), 1, "the other one made room");
+    }
+    workers.set_concurrency("f", 0);
+    let (throttled, _) = run(&workers, "f:1", "r", &json!({})).await;
+    assert_eq!(throttled.result.unwrap_err().error_name(), "Lambda.TooManyRequestsException");
+    workers.set_concurrency("f", 2);
+    assert!(run(&workers, "f:1", "r", &json!({})).await.0.result.is_ok());
+}
+
+#[tokio::test]
+async fn the_end_of_an_invocations_log_can_be_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = Logs::Folder(folder.path().to_owned());
+    let workers = start(vec![function("f")], Options { logs, ..options(1) });
+    for id in ["first", "second"] {
+        let event = json!({ "mode": "print", "stdout": format!("hello {id}\n"), "stderr": "" });
+        let report = run(&workers, "f", id, &event).await.0.report.unwrap();
+        let tail = logs::tail(folder.path(), "f", &report.log_stream, id);
+        let tail = String::from_utf8(tail).unwrap();
+        assert!(tail.starts_with(&format!("START RequestId: {id} Version: $LATEST\n")), "{tail}");
+        assert!(tail.contains(&format!("hello {id}\n")) && tail.contains(&format!("REPORT RequestId: {id}")), "{tail}");
+        assert_eq!(tail.matches("START").count(), 1, "{tail}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_invocations_share_two_workers() {
     let workers = start(vec![Function { concurrency_max: 4, ..function("f") }], options(2));
@@ -563,7 +643,9 @@ fn function(name: &str) -> Function {
     command.extend(arguments.map(OsString::from));
     Function {
         name: name.to_owned(),
+        version: LATEST.to_owned(),
         command,
+        task_root: None,
         environment: Vec::new(),
         handler: "test".to_owned(),
         memory_mib: 256,
