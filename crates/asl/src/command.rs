@@ -1,5 +1,7 @@
 //! What must happen next: the outputs of [`step`](crate::step), carried out by a driver.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::definition::ExecutionType;
@@ -63,6 +65,8 @@ pub struct TaskInvocation {
     pub arguments: Value,
     /// The token of a `.waitForTaskToken` task or an activity: what `$$.Task.Token` says.
     pub token: Option<String>,
+    /// The role of the state's `Credentials`, if it has them.
+    pub role_arn: Option<String>,
     /// How many attempts of this state were made before this one.
     pub retry_count: u32,
     /// The attempt's time limit in seconds, if the definition sets one. The execution keeps it itself; it is here for information.
@@ -103,7 +107,7 @@ pub enum Outcome {
     /// With a result.
     Succeeded {
         /// The output of the last state.
-        output: Value,
+        output: Arc<Value>,
     },
     /// With an error nobody caught, or in a Fail state.
     Failed {

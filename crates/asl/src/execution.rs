@@ -1,6 +1,7 @@
 //! The state of one execution between two events.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -55,7 +56,7 @@ pub enum Status {
 pub struct Execution {
     pub(crate) machine: StateMachine,
     pub(crate) context: ExecutionContext,
-    pub(crate) input: Value,
+    pub(crate) input: Arc<Value>,
     pub(crate) options: Options,
     pub(crate) phase: Phase,
     pub(crate) random: Random,
@@ -121,7 +122,7 @@ pub(crate) struct Branch {
     /// Index of the current state in the scope.
     pub(crate) state: usize,
     /// The current state's raw input.
-    pub(crate) input: Value,
+    pub(crate) input: Arc<Value>,
     /// The innermost inline Map's item: `$$.Map.Item`.
     pub(crate) item: Option<Item>,
     /// The last history event of this branch: the next one's `previous_id`.
@@ -143,7 +144,7 @@ pub(crate) struct Parent {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Item {
     pub(crate) index: usize,
-    pub(crate) value: Value,
+    pub(crate) value: Arc<Value>,
 }
 
 /// What a branch waits for.
@@ -181,7 +182,7 @@ pub(crate) struct Heartbeat {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fan {
     /// By index; `None` until finished.
-    pub(crate) results: Vec<Option<Value>>,
+    pub(crate) results: Vec<Option<Arc<Value>>>,
     pub(crate) running: BTreeMap<usize, BranchId>,
     /// Iterations that wait for a free slot, in order.
     pub(crate) waiting: VecDeque<Iteration>,
@@ -190,14 +191,20 @@ pub(crate) struct Fan {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Iteration {
     pub(crate) index: usize,
-    pub(crate) input: Value,
+    pub(crate) input: Arc<Value>,
     /// The array's element, where `ItemSelector` made something else of it.
-    pub(crate) item: Option<Value>,
+    pub(crate) item: Option<Arc<Value>>,
 }
 
 impl Execution {
     /// An execution that has not begun; its first event is [`Event::Started`](crate::Event::Started).
-    pub fn new(machine: StateMachine, context: ExecutionContext, input: Value, options: Options) -> Execution {
+    pub fn new(
+        machine: StateMachine,
+        context: ExecutionContext,
+        input: impl Into<Arc<Value>>,
+        options: Options,
+    ) -> Execution {
+        let input = input.into();
         Execution {
             machine,
             context,

@@ -1,5 +1,8 @@
 //! The history of an execution: AWS's event types, each with exactly what AWS records.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::resource::Resource;
@@ -20,16 +23,16 @@ pub struct HistoryEvent {
 
 /// What a history entry records. Names and fields follow the API's `HistoryEvent`.
 ///
-/// Inputs and outputs are JSON values; the API shows them as JSON texts.
+/// Inputs and outputs are JSON values, shared with the execution where they are the same; the API shows them as JSON texts.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // Every field carries the API's own name and meaning.
 pub enum EventKind {
     ExecutionStarted {
-        input: Value,
+        input: Arc<Value>,
         role_arn: String,
     },
     ExecutionSucceeded {
-        output: Value,
+        output: Arc<Value>,
     },
     ExecutionFailed {
         error: Option<String>,
@@ -44,12 +47,22 @@ pub enum EventKind {
     StateEntered {
         state_type: StateType,
         name: String,
-        input: Value,
+        input: Arc<Value>,
     },
     StateExited {
         state_type: StateType,
         name: String,
-        output: Value,
+        output: Arc<Value>,
+        /// `assignedVariables`: what `Assign` stored on the way out; empty if nothing.
+        assigned: BTreeMap<String, Arc<Value>>,
+    },
+    /// An expression of a JSONata state gave no value, or one of another type than its field needs.
+    EvaluationFailed {
+        error: String,
+        cause: String,
+        /// The field, for example `Arguments/FunctionName`; not every failure has one.
+        location: Option<String>,
+        state: String,
     },
     /// `TaskStateAborted`, `WaitStateAborted`, `MapStateAborted`, `ParallelStateAborted`.
     StateAborted {
@@ -60,6 +73,8 @@ pub enum EventKind {
         resource: String,
         input: Value,
         timeout_s: Option<u64>,
+        /// `taskCredentials`: the role of the state's `Credentials`.
+        role_arn: Option<String>,
     },
     LambdaFunctionStarted,
     LambdaFunctionSucceeded {
@@ -99,6 +114,8 @@ pub enum EventKind {
         parameters: Value,
         timeout_s: Option<u64>,
         heartbeat_s: Option<u64>,
+        /// `taskCredentials`: the role of the state's `Credentials`.
+        role_arn: Option<String>,
     },
     TaskStarted {
         resource: Resource,
@@ -219,6 +236,7 @@ impl EventKind {
                 S::Succeed => "SucceedStateExited",
                 S::Fail => "FailStateExited",
             },
+            EventKind::EvaluationFailed { .. } => "EvaluationFailed",
             EventKind::StateAborted { state_type } => match state_type {
                 S::Map => "MapStateAborted",
                 S::Parallel => "ParallelStateAborted",

@@ -241,7 +241,7 @@ fn run(machine: StateMachine, input: Value) -> Result<(Vec<HistoryEvent>, Outcom
                     let mut outputs = Vec::new();
                     for item in spec.items {
                         match run(processor.clone(), item)?.1 {
-                            Outcome::Succeeded { output } => outputs.push(output),
+                            Outcome::Succeeded { output } => outputs.push(Value::clone(&output)),
                             _ => return skip("a child execution fails"),
                         }
                     }
@@ -275,17 +275,17 @@ fn as_recorded(event: &HistoryEvent) -> Value {
     let mut recorded = json!({ "id": event.id, "previousEventId": event.previous_id, "type": event.kind.name() });
     let (key, details) = match &event.kind {
         EventKind::ExecutionStarted { input, role_arn } => {
-            ("executionStartedEventDetails", json!({"input": input, "roleArn": role_arn}))
+            ("executionStartedEventDetails", json!({"input": **input, "roleArn": role_arn}))
         }
-        EventKind::ExecutionSucceeded { output } => ("executionSucceededEventDetails", json!({"output": output})),
+        EventKind::ExecutionSucceeded { output } => ("executionSucceededEventDetails", json!({"output": **output})),
         EventKind::ExecutionFailed { error, cause } => {
             ("executionFailedEventDetails", json!({"error": error, "cause": cause}))
         }
         EventKind::StateEntered { name, input, .. } => {
-            ("stateEnteredEventDetails", json!({"name": name, "input": input}))
+            ("stateEnteredEventDetails", json!({"name": name, "input": **input}))
         }
         EventKind::StateExited { name, output, .. } => {
-            ("stateExitedEventDetails", json!({"name": name, "output": output}))
+            ("stateExitedEventDetails", json!({"name": name, "output": **output}))
         }
         EventKind::MapStateStarted { length } => ("mapStateStartedEventDetails", json!({"length": length})),
         EventKind::MapIterationStarted { name, index } => {

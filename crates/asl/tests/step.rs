@@ -479,7 +479,10 @@ fn the_processor_of_a_distributed_map_is_a_machine() {
     let child = parent.processor(&spec.unwrap().processor).unwrap();
     let mut execution = Execution::new(child, ExecutionContext::default(), json!({"item": 1}), Options::default());
     step(&mut execution, Timestamp(0), Event::Started).unwrap();
-    assert_eq!(execution.status(), Status::Ended(starmap_asl::Outcome::Succeeded { output: json!({"item": 1}) }));
+    assert_eq!(
+        execution.status(),
+        Status::Ended(starmap_asl::Outcome::Succeeded { output: json!({"item": 1}).into() })
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod map_runs;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use serde_json::Value;
 use starmap_asl::{
@@ -556,7 +557,7 @@ fn guarded_step(execution: &mut Execution, at: Timestamp, event: Event) -> Resul
 fn ending(outcome: Outcome) -> Ending {
     match outcome {
         Outcome::Succeeded { output } => {
-            Ending { status: Status::Succeeded, output: Some(output), error: None, cause: None }
+            Ending { status: Status::Succeeded, output: Some(Arc::unwrap_or_clone(output)), error: None, cause: None }
         }
         Outcome::Failed { error, cause } => Ending { status: Status::Failed, output: None, error, cause },
         Outcome::TimedOut => Ending { status: Status::TimedOut, output: None, error: None, cause: None },

@@ -33,6 +33,11 @@ impl ReferencePath {
         Ok(ReferencePath(path))
     }
 
+    /// True for `$`: the whole value.
+    pub fn is_root(&self) -> bool {
+        self.0.segments.is_empty()
+    }
+
     /// The path for reading.
     pub fn as_path(&self) -> &JsonPath {
         &self.0

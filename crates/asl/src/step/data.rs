@@ -1,10 +1,12 @@
 //! Paths, templates and the context object, applied to a branch.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::flow::Step;
+use super::inspect::Stage;
 use crate::definition::{DataPath, Handling, State};
 use crate::error::{DATA_LIMIT_EXCEEDED, Failure, RESULT_PATH_MATCH_FAILURE};
 use crate::execution::{Branch, Item};
@@ -24,8 +26,10 @@ impl Step<'_> {
     }
 
     /// The state's input after `InputPath`.
-    pub(super) fn effective_input(&mut self, branch: &Branch, state: &State) -> Result<Value, Failure> {
-        self.apply_path(&state.input_path, branch, state, branch.input.clone())
+    pub(super) fn effective_input(&mut self, branch: &Branch, state: &State) -> Result<Arc<Value>, Failure> {
+        let input = self.apply_path(&state.input_path, branch, state, branch.input.clone())?;
+        self.inspect(Stage::AfterInputPath, &input);
+        Ok(input)
     }
 
     /// `Parameters`, or the input as it is.
@@ -35,11 +39,24 @@ impl Step<'_> {
         branch: &Branch,
         state: &State,
         token: Option<&str>,
-        input: Value,
-    ) -> Result<Value, Failure> {
+        input: Arc<Value>,
+    ) -> Result<Arc<Value>, Failure> {
+        let parameters = self.template(template, branch, state, token, input)?;
+        self.inspect(Stage::AfterParameters, &parameters);
+        Ok(parameters)
+    }
+
+    fn template(
+        &mut self,
+        template: Option<&Template>,
+        branch: &Branch,
+        state: &State,
+        token: Option<&str>,
+        input: Arc<Value>,
+    ) -> Result<Arc<Value>, Failure> {
         let Some(template) = template else { return Ok(input) };
         let context = self.context_if(template.uses_context(), branch, state, token);
-        self.evaluate(&input, &context, |environment| template.evaluate(environment))
+        self.evaluate(&input, &context, |environment| template.evaluate(environment)).map(Arc::new)
     }
 
     /// From a raw result to the state's output: `ResultSelector`, `ResultPath`, `OutputPath`.
@@ -48,9 +65,10 @@ impl Step<'_> {
         handling: &Handling,
         branch: &Branch,
         state: &State,
-        result: Value,
-    ) -> Result<Value, Failure> {
-        let result = self.parameters(handling.result_selector.as_ref(), branch, state, None, result)?;
+        result: Arc<Value>,
+    ) -> Result<Arc<Value>, Failure> {
+        self.inspect(Stage::Result, &result);
+        let result = self.template(handling.result_selector.as_ref(), branch, state, None, result)?;
         self.output_of(&handling.result_path, branch, state, result)
     }
 
@@ -60,14 +78,18 @@ impl Step<'_> {
         result_path: &ResultPath,
         branch: &Branch,
         state: &State,
-        result: Value,
-    ) -> Result<Value, Failure> {
+        result: Arc<Value>,
+    ) -> Result<Arc<Value>, Failure> {
+        self.inspect(Stage::AfterResultSelector, &result);
         let combined = match result_path {
-            ResultPath::Discard => branch.input.clone(),
+            ResultPath::Discard => Arc::clone(&branch.input),
+            ResultPath::Put(path) if path.is_root() => result,
             ResultPath::Put(path) => path
-                .put(branch.input.clone(), result)
+                .put(Value::clone(&branch.input), Arc::unwrap_or_clone(result))
+                .map(Arc::new)
                 .map_err(|error| Failure::new(RESULT_PATH_MATCH_FAILURE, error.to_string()))?,
         };
+        self.inspect(Stage::AfterResultPath, &combined);
         self.apply_path(&state.output_path, branch, state, combined)
     }
 
@@ -77,14 +99,14 @@ impl Step<'_> {
         path: &DataPath,
         branch: &Branch,
         state: &State,
-        value: Value,
-    ) -> Result<Value, Failure> {
+        value: Arc<Value>,
+    ) -> Result<Arc<Value>, Failure> {
         match path {
             DataPath::Whole => Ok(value),
-            DataPath::Nothing => Ok(Value::Object(Map::new())),
+            DataPath::Nothing => Ok(Arc::new(Value::Object(Map::new()))),
             DataPath::Path(path) => {
                 let context = self.context_if(path.uses_context(), branch, state, None);
-                self.evaluate(&value, &context, |environment| path.look_up(environment))
+                self.evaluate(&value, &context, |environment| path.look_up(environment)).map(Arc::new)
             }
         }
     }
@@ -99,7 +121,7 @@ impl Step<'_> {
         let mut context = json!({
             "Execution": {
                 "Id": who.execution_id,
-                "Input": self.execution.input,
+                "Input": *self.execution.input,
                 "StartTime": who.start_time.to_string(),
                 "Name": who.execution_name,
                 "RoleArn": who.role_arn,
@@ -112,7 +134,7 @@ impl Step<'_> {
             context["State"]["RetryCount"] = branch.retries.iter().sum::<u32>().into();
         }
         if let Some(Item { index, value }) = item {
-            context["Map"] = json!({ "Item": { "Index": index, "Value": value } });
+            context["Map"] = json!({ "Item": { "Index": index, "Value": **value } });
         }
         if let Some(token) = token {
             context["Task"] = json!({ "Token": token });

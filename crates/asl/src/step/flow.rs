@@ -1,9 +1,11 @@
 //! Entering, leaving and failing states; branches beginning, ending and being aborted.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::inspect::{Inspector, Stage};
 use crate::command::{Command, Outcome};
 use crate::definition::{Handling, Kind, Next, ScopeId, State, StateMachine};
 use crate::error::Failure;
@@ -26,11 +28,26 @@ pub(super) struct Step<'a> {
     /// Branches that may enter their state, first come first served. One state each per turn, so that
     /// branches advance side by side.
     ready: VecDeque<BranchId>,
+    inspector: Option<&'a mut dyn Inspector>,
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn new(execution: &'a mut Execution, at: Timestamp) -> Step<'a> {
-        Step { execution, at, commands: Vec::new(), ready: VecDeque::new() }
+    pub(super) fn new(
+        execution: &'a mut Execution,
+        at: Timestamp,
+        inspector: Option<&'a mut dyn Inspector>,
+    ) -> Step<'a> {
+        Step { execution, at, commands: Vec::new(), ready: VecDeque::new(), inspector }
+    }
+
+    pub(super) fn is_inspected(&self) -> bool {
+        self.inspector.is_some()
+    }
+
+    pub(super) fn inspect(&mut self, stage: Stage, value: &Value) {
+        if let Some(inspector) = &mut self.inspector {
+            inspector.inspect(stage, value);
+        }
     }
 
     /// Goes on until every branch waits for something.
@@ -82,7 +99,7 @@ impl<'a> Step<'a> {
         &mut self,
         parent: Option<Parent>,
         scope: ScopeId,
-        input: Value,
+        input: Arc<Value>,
         item: Option<Item>,
         last_id: u64,
     ) -> BranchId {
@@ -120,7 +137,8 @@ impl<'a> Step<'a> {
         let machine = self.execution.machine.clone();
         let state = current(&machine, &branch);
         branch.retries = vec![0; state.kind.handling().map_or(0, |handling| handling.retry.len())];
-        let (name, input) = (state.name.clone(), branch.input.clone());
+        let (name, input) = (state.name.clone(), Arc::clone(&branch.input));
+        self.inspect(Stage::Input, &input);
         self.record_in(&mut branch, EventKind::StateEntered { state_type: state.kind.state_type(), name, input });
         branch.entered_id = branch.last_id;
         branch.entered_at = self.at;
@@ -142,18 +160,19 @@ impl<'a> Step<'a> {
     }
 
     /// Leaves the state with its final output and goes where the state leads.
-    pub(super) fn leave(&mut self, id: BranchId, branch: Branch, state: &State, output: Value) {
+    pub(super) fn leave(&mut self, id: BranchId, branch: Branch, state: &State, output: Arc<Value>) {
         self.leave_to(id, branch, state, output, state.next);
     }
 
-    pub(super) fn leave_to(&mut self, id: BranchId, mut branch: Branch, state: &State, output: Value, next: Next) {
+    pub(super) fn leave_to(&mut self, id: BranchId, mut branch: Branch, state: &State, output: Arc<Value>, next: Next) {
         if let Err(failure) = self.check_size(&output, &state.name) {
             return self.fail(id, branch, state, failure);
         }
-        let (name, exit_output) = (state.name.clone(), output.clone());
+        let (name, exit_output) = (state.name.clone(), Arc::clone(&output));
+        let assigned = BTreeMap::new();
         self.record_in(
             &mut branch,
-            EventKind::StateExited { state_type: state.kind.state_type(), name, output: exit_output },
+            EventKind::StateExited { state_type: state.kind.state_type(), name, output: exit_output, assigned },
         );
         match next {
             Next::State(index) => {
@@ -166,7 +185,7 @@ impl<'a> Step<'a> {
     }
 
     /// A branch has reached its end.
-    fn complete(&mut self, id: BranchId, branch: Branch, output: Value) {
+    fn complete(&mut self, id: BranchId, branch: Branch, output: Arc<Value>) {
         let Some(parent) = branch.parent else {
             self.record(branch.last_id, EventKind::ExecutionSucceeded { output: output.clone() });
             return self.finish(Outcome::Succeeded { output });
@@ -218,6 +237,9 @@ impl<'a> Step<'a> {
         }
         branch.retries[index] += 1;
         let delay_ms = retrier.delay_ms(made, &mut self.execution.random);
+        if let Some(inspector) = &mut self.inspector {
+            inspector.retried(index, delay_ms);
+        }
         let timer = self.start_timer(TimerPurpose::Retry(id), self.at.plus_ms(delay_ms));
         Some(Activity::Retry { timer })
     }
@@ -232,16 +254,21 @@ impl<'a> Step<'a> {
 
     fn catch(&mut self, id: BranchId, branch: Branch, state: &State, failure: Failure) {
         let catchers = state.kind.handling().map_or(&[][..], |handling| &handling.catch);
-        let Some(catcher) = catchers.iter().find(|catcher| matches(&catcher.errors, &failure)) else {
+        let Some(index) = catchers.iter().position(|catcher| matches(&catcher.errors, &failure)) else {
             return self.fail_branch(id, branch, failure);
         };
+        let catcher = &catchers[index];
+        if let Some(inspector) = &mut self.inspector {
+            inspector.caught(index);
+        }
         let error = json!({
             "Error": failure.error.unwrap_or_default(),
             "Cause": failure.cause.unwrap_or_default(),
         });
         let output = match &catcher.result_path {
-            ResultPath::Discard => Ok(branch.input.clone()),
-            ResultPath::Put(path) => path.put(branch.input.clone(), error),
+            ResultPath::Discard => Ok(Arc::clone(&branch.input)),
+            ResultPath::Put(path) if path.is_root() => Ok(Arc::new(error)),
+            ResultPath::Put(path) => path.put(Value::clone(&branch.input), error).map(Arc::new),
         };
         match output {
             Ok(output) => self.leave_to(id, branch, state, output, Next::State(catcher.next)),

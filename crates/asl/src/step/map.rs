@@ -1,10 +1,12 @@
 //! Map: one iteration (inline) or one child execution (distributed) per item.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::flow::{Step, current};
+use super::inspect::Stage;
 use crate::command::MapRunSpec;
 use crate::definition::{Kind, Map, MapMode, Setting, State};
 use crate::error::Failure;
@@ -31,13 +33,14 @@ impl Step<'_> {
         let input = self.effective_input(branch, state)?;
         let items = self.items(branch, state, map, &input)?;
         self.record_in(branch, EventKind::MapStateStarted { length: items.len() as u64 });
+        self.inspect_all(Stage::AfterItemsPath, &items);
         let max_concurrency = self.max_concurrency(branch, state, map, &input)?;
         let iterations = self.iterations(branch, state, map, &input, items)?;
         branch.activity = match &map.mode {
             MapMode::Distributed { path, child_type, label, tolerated_count, tolerated_percentage } => {
                 let spec = MapRunSpec {
                     state: state.name.clone(),
-                    items: iterations.into_iter().map(|iteration| iteration.input).collect(),
+                    items: iterations.into_iter().map(|iteration| Arc::unwrap_or_clone(iteration.input)).collect(),
                     processor: path.clone(),
                     child_type: *child_type,
                     max_concurrency: max_concurrency.and_then(|max| u32::try_from(max).ok()),
@@ -66,17 +69,17 @@ impl Step<'_> {
     }
 
     /// The array to map over.
-    fn items(&mut self, branch: &Branch, state: &State, map: &Map, input: &Value) -> Result<Vec<Value>, Failure> {
+    fn items(&mut self, branch: &Branch, state: &State, map: &Map, input: &Value) -> Result<Vec<Arc<Value>>, Failure> {
         let Some(path) = &map.items else {
             return match input {
-                Value::Array(items) => Ok(items.clone()),
+                Value::Array(items) => Ok(items.iter().cloned().map(Arc::new).collect()),
                 _ => Err(not_an_array("$")),
             };
         };
         let context = self.context_if(path.uses_context(), branch, state, None);
         let found = self.evaluate(input, &context, |environment| path.look_up(environment));
         match found {
-            Ok(Value::Array(items)) => Ok(items),
+            Ok(Value::Array(items)) => Ok(items.into_iter().map(Arc::new).collect()),
             Ok(_) => Err(not_an_array(&reference(path))),
             Err(_) => {
                 let root = if path.uses_context() { &context } else { input };
@@ -92,7 +95,7 @@ impl Step<'_> {
         state: &State,
         map: &Map,
         input: &Value,
-        items: Vec<Value>,
+        items: Vec<Arc<Value>>,
     ) -> Result<Vec<Iteration>, Failure> {
         let Some(selector) = &map.item_selector else {
             let iteration = |(index, input)| Iteration { index, input, item: None };
@@ -103,11 +106,13 @@ impl Step<'_> {
         for (index, value) in items.into_iter().enumerate() {
             if !context.is_null() {
                 context["Map"]["Item"]["Index"] = index.into();
-                context["Map"]["Item"]["Value"] = value.clone();
+                context["Map"]["Item"]["Value"] = Value::clone(&value);
             }
             let selected = self.evaluate(input, &context, |environment| selector.evaluate(environment))?;
-            iterations.push(Iteration { index, input: selected, item: Some(value) });
+            iterations.push(Iteration { index, input: Arc::new(selected), item: Some(value) });
         }
+        let inputs: Vec<Arc<Value>> = iterations.iter().map(|iteration| Arc::clone(&iteration.input)).collect();
+        self.inspect_all(Stage::AfterItemSelector, &inputs);
         Ok(iterations)
     }
 
@@ -124,7 +129,7 @@ impl Step<'_> {
         let Some(Iteration { index, input, item }) = fan.waiting.pop_front() else { return false };
         let name = state.name.clone();
         let last_id = self.record(previous_id, EventKind::MapIterationStarted { name, index: index as u64 });
-        let value = item.unwrap_or_else(|| input.clone());
+        let value = item.unwrap_or_else(|| Arc::clone(&input));
         let parent = Parent { branch: id, index };
         debug_assert!(branch.last_id <= last_id);
         let child = self.begin(Some(parent), map.processor, input, Some(Item { index, value }), last_id);
@@ -140,7 +145,7 @@ impl Step<'_> {
         state: &State,
         map: &Map,
         last_id: u64,
-        output: Value,
+        output: Arc<Value>,
     ) {
         let Activity::Fan(mut fan) = std::mem::replace(&mut branch.activity, Activity::Ready) else { return };
         let name = state.name.clone();
@@ -152,14 +157,14 @@ impl Step<'_> {
             return self.park(parent.branch, branch, Activity::Fan(fan));
         }
         branch.last_id = ended_id;
-        let results = fan.results.into_iter().flatten().collect();
+        let results = fan.results.into_iter().flatten().map(Arc::unwrap_or_clone).collect();
         self.leave_map(parent.branch, branch, state, map, results);
     }
 
     fn leave_map(&mut self, id: BranchId, branch: Branch, state: &State, map: &Map, results: Vec<Value>) {
         // Leaving points at what this event points at, and not at this event: recorded in test_map_state.
         self.record(branch.last_id, EventKind::MapStateSucceeded);
-        self.leave_with_result(id, branch, state, &map.handling, Value::Array(results));
+        self.leave_with_result(id, branch, state, &map.handling, Arc::new(Value::Array(results)));
     }
 
     pub(super) fn map_run_started(&mut self, map_run: MapRunId, arn: String) {
@@ -181,7 +186,7 @@ impl Step<'_> {
         let Kind::Map(map) = &state.kind else { return };
         self.record_in(&mut branch, EventKind::MapRunSucceeded);
         self.record(branch.last_id, EventKind::MapStateSucceeded);
-        self.leave_with_result(id, branch, state, &map.handling, output);
+        self.leave_with_result(id, branch, state, &map.handling, Arc::new(output));
     }
 
     pub(super) fn map_run_failed(&mut self, map_run: MapRunId, error: String, cause: String) {
@@ -250,6 +255,12 @@ impl Step<'_> {
             return Err(Failure::runtime("ToleratedFailurePercentage must be between 0 and 100."));
         }
         Ok(Some(percentage))
+    }
+
+    fn inspect_all(&mut self, stage: Stage, values: &[Arc<Value>]) {
+        if self.is_inspected() {
+            self.inspect(stage, &values.iter().map(|value| Value::clone(value)).collect());
+        }
     }
 
     fn setting(&mut self, branch: &Branch, state: &State, path: &Expression, input: &Value) -> Result<Value, Failure> {

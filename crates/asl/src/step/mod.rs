@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `flow` | entering, leaving and failing states; branches beginning, ending and being aborted |
 //! | `effects` | asking for tasks, timers and map runs, and taking that back |
+//! | `inspect` | showing the values in between to TestState |
 //! | `data` | paths, templates and the context object, applied to a branch |
 //! | one per type of state | what the state does when it is entered and when it is answered |
 //!
@@ -15,6 +16,7 @@ mod data;
 mod effects;
 mod fail;
 mod flow;
+mod inspect;
 mod map;
 mod parallel;
 mod pass;
@@ -28,6 +30,8 @@ use crate::execution::{Execution, Phase, TimerPurpose};
 use crate::time::Timestamp;
 
 use self::flow::Step;
+#[allow(unused_imports)] // For TestState.
+pub(crate) use self::inspect::{Inspector, Stage};
 
 /// An event that cannot belong to the execution it was fed to: a mistake of the driver's, not of the definition's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -74,8 +78,28 @@ pub enum StepError {
 /// # Errors
 /// [`StepError`] for an answer to something the execution never asked for; the execution is unchanged then.
 pub fn step(execution: &mut Execution, at: Timestamp, event: Event) -> Result<Vec<Command>, StepError> {
+    advance(execution, at, event, None)
+}
+
+/// The same, with somebody looking on.
+#[allow(dead_code)] // For TestState.
+pub(crate) fn step_inspected(
+    execution: &mut Execution,
+    at: Timestamp,
+    event: Event,
+    inspector: &mut dyn Inspector,
+) -> Result<Vec<Command>, StepError> {
+    advance(execution, at, event, Some(inspector))
+}
+
+fn advance<'a>(
+    execution: &'a mut Execution,
+    at: Timestamp,
+    event: Event,
+    inspector: Option<&'a mut dyn Inspector>,
+) -> Result<Vec<Command>, StepError> {
     check(execution, &event)?;
-    let mut step = Step::new(execution, at);
+    let mut step = Step::new(execution, at, inspector);
     match (&step.execution.phase, event) {
         (Phase::NotStarted, Event::Started) => step.start(),
         (Phase::NotStarted | Phase::Ended(_), _) | (Phase::Running, Event::Started) => {}

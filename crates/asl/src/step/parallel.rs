@@ -1,6 +1,7 @@
 //! Parallel: all branches at once, on the same input.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ impl Step<'_> {
         let mut running = BTreeMap::new();
         for (index, scope) in parallel.branches.iter().enumerate() {
             let parent = Parent { branch: id, index };
-            let child = self.begin(Some(parent), *scope, input.clone(), branch.item.clone(), branch.last_id);
+            let child = self.begin(Some(parent), *scope, Arc::clone(&input), branch.item.clone(), branch.last_id);
             running.insert(index, child);
         }
         let fan = Fan { results: vec![None; parallel.branches.len()], running, waiting: VecDeque::new() };
@@ -39,7 +40,7 @@ impl Step<'_> {
         mut branch: Branch,
         state: &State,
         last_id: u64,
-        output: Value,
+        output: Arc<Value>,
     ) {
         let Activity::Fan(fan) = &mut branch.activity else { return };
         fan.running.remove(&parent.index);
@@ -48,11 +49,11 @@ impl Step<'_> {
             self.execution.branches.insert(parent.branch, branch);
             return;
         }
-        let results: Value = fan.results.drain(..).flatten().collect();
+        let results: Value = fan.results.drain(..).flatten().map(Arc::unwrap_or_clone).collect();
         branch.last_id = last_id;
         // Leaving points at the last branch, too, and not at this event: recorded in test_parallel_state_order.
         self.record(last_id, EventKind::ParallelStateSucceeded);
         let Kind::Parallel(Parallel { handling, .. }) = &state.kind else { return };
-        self.leave_with_result(parent.branch, branch, state, handling, results);
+        self.leave_with_result(parent.branch, branch, state, handling, Arc::new(results));
     }
 }

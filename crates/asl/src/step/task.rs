@@ -1,5 +1,7 @@
 //! Task: asking for work, and what comes back.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::flow::{Step, current};
@@ -47,8 +49,9 @@ impl Step<'_> {
             task: self.next_task(),
             state: state.name.clone(),
             resource: task.resource.clone(),
-            arguments,
+            arguments: Arc::unwrap_or_clone(arguments),
             token,
+            role_arn: None,
             retry_count: branch.retries.iter().sum(),
             timeout_s,
             heartbeat_s,
@@ -128,7 +131,7 @@ impl Step<'_> {
         }
         self.record_in(&mut branch, succeeded(&resource, result.clone()));
         let Kind::Task(Task { handling, .. }) = &state.kind else { return };
-        self.leave_with_result(id, branch, state, handling, result);
+        self.leave_with_result(id, branch, state, handling, Arc::new(result));
     }
 
     /// From a raw result to the next state.
@@ -138,7 +141,7 @@ impl Step<'_> {
         branch: Branch,
         state: &State,
         handling: &Handling,
-        result: Value,
+        result: Arc<Value>,
     ) {
         match self.output(handling, &branch, state, result) {
             Ok(output) => self.leave(id, branch, state, output),
@@ -196,11 +199,12 @@ impl Step<'_> {
 }
 
 fn scheduled(invocation: &TaskInvocation) -> EventKind {
-    let TaskInvocation { arguments, timeout_s, heartbeat_s, resource, .. } = invocation;
+    let TaskInvocation { arguments, timeout_s, heartbeat_s, resource, role_arn, .. } = invocation;
+    let role_arn = role_arn.clone();
     let (timeout_s, heartbeat_s) = (*timeout_s, *heartbeat_s);
     match resource {
         Resource::Function { arn } => {
-            EventKind::LambdaFunctionScheduled { resource: arn.clone(), input: arguments.clone(), timeout_s }
+            EventKind::LambdaFunctionScheduled { resource: arn.clone(), input: arguments.clone(), timeout_s, role_arn }
         }
         Resource::Activity { arn } => {
             EventKind::ActivityScheduled { resource: arn.clone(), input: arguments.clone(), timeout_s, heartbeat_s }
@@ -210,6 +214,7 @@ fn scheduled(invocation: &TaskInvocation) -> EventKind {
             parameters: arguments.clone(),
             timeout_s,
             heartbeat_s,
+            role_arn,
         },
     }
 }

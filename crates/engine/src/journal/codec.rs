@@ -76,17 +76,32 @@ pub(crate) fn history_row(event: &HistoryEvent) -> HistoryRow {
 fn details(kind: &EventKind) -> Value {
     match kind.clone() {
         EventKind::ExecutionStarted { input, role_arn } => {
-            json!({ "input": input, "role_arn": role_arn })
+            json!({ "input": *input, "role_arn": role_arn })
         }
-        EventKind::ExecutionSucceeded { output }
-        | EventKind::LambdaFunctionSucceeded { output }
-        | EventKind::ActivitySucceeded { output } => json!({ "output": output }),
+        EventKind::ExecutionSucceeded { output } => json!({ "output": *output }),
+        EventKind::LambdaFunctionSucceeded { output } | EventKind::ActivitySucceeded { output } => {
+            json!({ "output": output })
+        }
         EventKind::ExecutionFailed { error, cause } | EventKind::ExecutionAborted { error, cause } => {
             present([("error", error.map(Value::String)), ("cause", cause.map(Value::String))])
         }
-        EventKind::StateEntered { name, input, .. } => json!({ "name": name, "input": input }),
-        EventKind::StateExited { name, output, .. } => json!({ "name": name, "output": output }),
-        EventKind::LambdaFunctionScheduled { resource, input, timeout_s } => present([
+        EventKind::StateEntered { name, input, .. } => json!({ "name": name, "input": *input }),
+        EventKind::StateExited { name, output, assigned, .. } => {
+            let mut details = json!({ "name": name, "output": *output });
+            if !assigned.is_empty() {
+                let assigned = assigned.iter().map(|(name, value)| (name.clone(), Value::clone(value)));
+                details["assigned"] = Value::Object(assigned.collect());
+            }
+            details
+        }
+        EventKind::EvaluationFailed { error, cause, location, state } => present([
+            ("error", Some(Value::String(error))),
+            ("cause", Some(Value::String(cause))),
+            ("location", location.map(Value::String)),
+            ("state", Some(Value::String(state))),
+        ]),
+        EventKind::LambdaFunctionScheduled { resource, input, timeout_s, role_arn } => present([
+            ("role_arn", role_arn.map(Value::String)),
             ("resource", Some(Value::String(resource))),
             ("input", Some(input)),
             ("timeout_s", timeout_s.map(Value::from)),
@@ -103,7 +118,8 @@ fn details(kind: &EventKind) -> Value {
         EventKind::LambdaFunctionTimedOut { error, cause } | EventKind::ActivityTimedOut { error, cause } => {
             present([("error", Some(Value::String(error))), ("cause", cause.map(Value::String))])
         }
-        EventKind::TaskScheduled { resource, parameters, timeout_s, heartbeat_s } => present([
+        EventKind::TaskScheduled { resource, parameters, timeout_s, heartbeat_s, role_arn } => present([
+            ("role_arn", role_arn.map(Value::String)),
             ("resource", Some(resource_text(&resource))),
             ("parameters", Some(parameters)),
             ("timeout_s", timeout_s.map(Value::from)),
