@@ -3,7 +3,7 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 use starmap_engine::Started;
-use starmap_engine::journal::{ChildRecord, Ending, ExecutionRecord, Journal, Status};
+use starmap_engine::journal::{ChildRecord, Ending, ExecutionRecord, Reader, Status};
 use starmap_engine::limits::AWS_PAYLOAD_BYTES_MAX;
 use starmap_pipeline::payload::Input;
 use starmap_pipeline::store::Store;
@@ -36,7 +36,7 @@ pub fn interrupted(name: &str, arn: &str, printer: &Printer) -> anyhow::Result<S
 
 /// An execution that has ended.
 pub async fn show(
-    journal: &dyn Journal,
+    journal: &dyn Reader,
     started: &Started,
     ending: &Ending,
     settings: &Settings,
@@ -50,7 +50,7 @@ pub async fn show(
 }
 
 async fn succeeded(
-    journal: &dyn Journal,
+    journal: &dyn Reader,
     record: &ExecutionRecord,
     settings: &Settings,
     printer: &Printer,
@@ -93,7 +93,7 @@ async fn succeeded(
 }
 
 /// The first state whose output would be too large on AWS.
-fn too_large_for_aws(journal: &dyn Journal, record: &ExecutionRecord) -> anyhow::Result<Option<String>> {
+fn too_large_for_aws(journal: &dyn Reader, record: &ExecutionRecord) -> anyhow::Result<Option<String>> {
     let history = journal.history(record.id, 0, usize::MAX)?;
     let large = history.iter().find(|row| {
         let output = row.details.get("output").map(|output| output.to_string().len());
@@ -102,12 +102,7 @@ fn too_large_for_aws(journal: &dyn Journal, record: &ExecutionRecord) -> anyhow:
     Ok(large.and_then(|row| row.details.get("name")?.as_str().map(str::to_owned)))
 }
 
-fn failed(
-    journal: &dyn Journal,
-    record: &ExecutionRecord,
-    ending: &Ending,
-    printer: &Printer,
-) -> anyhow::Result<Shown> {
+fn failed(journal: &dyn Reader, record: &ExecutionRecord, ending: &Ending, printer: &Printer) -> anyhow::Result<Shown> {
     let items = failed_items(journal, record)?;
     let error = ending.error.clone().unwrap_or_else(|| ending.status.as_str().to_owned());
     let mut text = format!("execution {} ended as {}: {error}", record.name, ending.status.as_str());
@@ -149,7 +144,7 @@ fn item_object(item: &ChildRecord) -> Value {
 }
 
 /// Items that failed by themselves: those that were stopped because of another one say nothing.
-fn failed_items(journal: &dyn Journal, record: &ExecutionRecord) -> anyhow::Result<Vec<ChildRecord>> {
+fn failed_items(journal: &dyn Reader, record: &ExecutionRecord) -> anyhow::Result<Vec<ChildRecord>> {
     let mut failed = Vec::new();
     for run in journal.map_runs(record.id)? {
         let children = journal.children(run.row)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use starmap_asl::Timestamp;
-use starmap_engine::journal::sqlite::{self, SqliteJournal};
+use starmap_engine::journal::sqlite::{self, SqliteJournal, SqliteReader};
 use starmap_engine::limits::{AWS_MAP_RUN_CONCURRENCY_MAX, Limits};
 use starmap_engine::names::Naming;
 use starmap_engine::{Engine, Parts};
@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// A reader of the journal beside the engine.
-    pub fn reader(&self) -> anyhow::Result<SqliteJournal> {
+    pub fn reader(&self) -> anyhow::Result<SqliteReader> {
         reader(self.data_root.path())
     }
 
@@ -86,7 +86,7 @@ impl Session {
 }
 
 /// A reader of the journal of a data root.
-pub fn reader(data_root: &Path) -> anyhow::Result<SqliteJournal> {
+pub fn reader(data_root: &Path) -> anyhow::Result<SqliteReader> {
     let path = sqlite::path_in(data_root);
     if !path.exists() {
         return Err(crate::exit::usage(format!(

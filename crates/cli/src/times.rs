@@ -1,11 +1,11 @@
 //! What only the engine knows of a run's time: a projection of its history.
 
 use starmap_asl::Timestamp;
-use starmap_engine::journal::{ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal};
+use starmap_engine::journal::{ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Reader};
 use starmap_pipeline::summarize::{Attempt, ExecutionTimes, QueuedItem};
 
 /// Reads the times of an execution that has succeeded.
-pub fn of(journal: &dyn Journal, record: &ExecutionRecord) -> anyhow::Result<ExecutionTimes> {
+pub fn of(journal: &dyn Reader, record: &ExecutionRecord) -> anyhow::Result<ExecutionTimes> {
     let history = journal.history(record.id, 0, usize::MAX)?;
     let mut queued = Vec::new();
     for run in journal.map_runs(record.id)? {
@@ -42,7 +42,7 @@ fn attempt(row: InvocationRow) -> Attempt {
 }
 
 /// Seconds that the last attempt of a child's task waited for a worker: scheduled → started.
-fn waited_s(journal: &dyn Journal, child: ExecutionId) -> anyhow::Result<Option<f64>> {
+fn waited_s(journal: &dyn Reader, child: ExecutionId) -> anyhow::Result<Option<f64>> {
     let history = journal.history(child, 0, usize::MAX)?;
     let at = |suffix: &str| history.iter().rev().find(|row| row.name.ends_with(suffix)).map(|row| row.at);
     let started = at("TaskStarted").or_else(|| at("LambdaFunctionStarted"));

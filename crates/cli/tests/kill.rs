@@ -16,8 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::{Place, object, program, text};
-use starmap_engine::journal::sqlite::{self, SqliteJournal};
-use starmap_engine::journal::{ExecutionRecord, Journal, Status};
+use starmap_engine::journal::sqlite::{self, SqliteJournal, SqliteReader};
+use starmap_engine::journal::{ExecutionRecord, Reader, Status};
 
 const PARTITIONS: u32 = 40;
 const GALAXIES: u32 = 40 * 128;
@@ -109,7 +109,7 @@ fn resume_command(place: &Place) -> Command {
     command
 }
 
-fn journal(place: &Place) -> Option<SqliteJournal> {
+fn journal(place: &Place) -> Option<SqliteReader> {
     SqliteJournal::open_reader(&sqlite::path_in(&place.data())).ok()
 }
 

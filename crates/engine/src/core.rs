@@ -19,7 +19,7 @@ use starmap_asl::{
 use crate::integration::{self, Call};
 use crate::invoker;
 use crate::journal::{
-    self, Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRow, Parent, Sequence,
+    self, Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRow, Parent, Reader, Sequence,
     Status, Write, codec,
 };
 use crate::limits::Limits;
@@ -440,7 +440,7 @@ impl Core {
     pub fn recover(
         &mut self,
         at: Timestamp,
-        journal: &dyn Journal,
+        journal: &dyn Reader,
         id: ExecutionId,
         turn: &mut Turn,
     ) -> Result<(), journal::Error> {
@@ -471,7 +471,7 @@ impl Core {
     #[allow(clippy::too_many_arguments, reason = "private, and each argument is one thing that replay needs")]
     fn reload(
         &mut self,
-        journal: &dyn Journal,
+        journal: &dyn Reader,
         record: &ExecutionRecord,
         machine: StateMachine,
         machine_name: String,

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::core::{Core, Effect, Input, MapRunProgress, NewExecution, Turn};
 use crate::engine::{Error, Notice};
 use crate::invoker::{Invocation, Invoker, Outcome};
-use crate::journal::{Ending, ExecutionId, Journal, StateMachineRecord, Status, Write};
+use crate::journal::{Ending, ExecutionId, Journal, Reader, StateMachineRecord, Status, Write};
 use crate::limits::MESSAGES_PER_TURN_MAX;
 use crate::names::{derived_uuid, invalid_name};
 
@@ -65,6 +65,7 @@ pub struct Started {
 pub(crate) struct Driver {
     pub core: Core,
     pub journal: Box<dyn Journal>,
+    pub reader: Arc<dyn Reader>,
     pub invoker: Arc<dyn Invoker>,
     pub clock: Arc<dyn Clock>,
     pub runtime: Handle,
@@ -98,6 +99,7 @@ impl Driver {
     ) -> Self {
         Self {
             core,
+            reader: journal.reader(),
             journal,
             invoker,
             clock,
@@ -224,7 +226,7 @@ impl Driver {
             (None, diagnostics) => return Err(Error::InvalidDefinition { name, diagnostics }),
         };
         let arn = self.core.naming().state_machine(&name);
-        if let Some(there) = self.journal.state_machine(&arn)? {
+        if let Some(there) = self.reader.state_machine(&arn)? {
             if there.definition != definition {
                 return Err(Error::StateMachineExists { name });
             }
@@ -240,7 +242,7 @@ impl Driver {
         if let Some(reason) = invalid_name(&start.name) {
             return Err(Error::InvalidName { name: start.name, reason });
         }
-        let machine = self.journal.state_machine(&start.state_machine)?;
+        let machine = self.reader.state_machine(&start.state_machine)?;
         let machine = machine.ok_or(Error::NoStateMachine { name: start.state_machine })?;
         if !self.core.knows(&machine.arn) {
             match StateMachine::parse(&machine.definition) {
@@ -251,7 +253,7 @@ impl Driver {
             }
         }
         let arn = self.core.naming().execution(&machine.name, &start.name);
-        if self.core.has_arn(&arn) || self.journal.find_execution(&arn)?.is_some() {
+        if self.core.has_arn(&arn) || self.reader.find_execution(&arn)?.is_some() {
             return Err(Error::ExecutionExists { arn });
         }
         let new = NewExecution {
@@ -267,7 +269,7 @@ impl Driver {
     }
 
     fn resume(&mut self, at: Timestamp, execution: &str, turn: &mut Turn) -> Result<Started, Error> {
-        let record = self.journal.find_execution(execution)?;
+        let record = self.reader.find_execution(execution)?;
         let record = record.ok_or_else(|| Error::NoExecution { execution: execution.to_owned() })?;
         if record.parent.is_some() {
             return Err(Error::IsChild { arn: record.arn });
@@ -276,7 +278,7 @@ impl Driver {
             return Err(Error::HasEnded { arn: record.arn, status: record.status });
         }
         if !self.core.is_live(record.id) {
-            self.core.recover(at, self.journal.as_ref(), record.id, turn)?;
+            self.core.recover(at, self.reader.as_ref(), record.id, turn)?;
         }
         Ok(Started { id: record.id, arn: record.arn, started_at: record.started_at })
     }
@@ -289,7 +291,7 @@ impl Driver {
             self.waiters.entry(execution).or_default().push(reply);
             return;
         }
-        let ended = match self.journal.execution(execution) {
+        let ended = match self.reader.execution(execution) {
             Err(error) => Err(error.into()),
             Ok(Some(record)) if record.status != Status::Running => {
                 Ok(Ending { status: record.status, output: record.output, error: record.error, cause: record.cause })

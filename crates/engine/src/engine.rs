@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::core::{Core, MapRunProgress};
 use crate::driver::{Driver, Message, Reply, Start, Started};
 use crate::invoker::Invoker;
-use crate::journal::{self, Ending, ExecutionId, Journal, Status};
+use crate::journal::{self, Ending, ExecutionId, Journal, Reader, Status};
 use crate::limits::{Limits, NOTICES_MAX};
 use crate::names::Naming;
 
@@ -124,11 +124,17 @@ pub struct Parts {
 }
 
 /// A running engine. Dropping it stops it; what was recorded can be resumed.
-#[derive(Debug)]
 pub struct Engine {
     sender: Sender<Message>,
     notices: broadcast::Sender<Notice>,
+    reader: Arc<dyn Reader>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -139,7 +145,8 @@ impl Engine {
     pub fn start(parts: Parts) -> Result<Self, Error> {
         let (sender, receiver) = channel();
         let (notices, _) = broadcast::channel(NOTICES_MAX);
-        let core = Core::new(parts.naming, parts.limits, parts.journal.last_rows()?);
+        let reader = parts.journal.reader();
+        let core = Core::new(parts.naming, parts.limits, reader.last_rows()?);
         let driver = Driver::new(
             core,
             parts.journal,
@@ -151,7 +158,7 @@ impl Engine {
         );
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || driver.run(receiver));
         let thread = thread.map_err(|error| Error::Stopped { reason: format!("its thread did not start: {error}") })?;
-        Ok(Self { sender, notices, thread: Some(thread) })
+        Ok(Self { sender, notices, reader, thread: Some(thread) })
     }
 
     /// Creates a state machine; the same name with the same definition is the same state machine.
@@ -206,6 +213,11 @@ impl Engine {
     /// [`Error::Stopped`].
     pub async fn progress(&self, execution: ExecutionId) -> Result<Vec<MapRunProgress>, Error> {
         self.ask(|reply| Message::Progress { execution, reply }).await
+    }
+
+    /// Reads what is recorded, without waiting for the engine: what was acknowledged is there.
+    pub fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.reader)
     }
 
     /// Listens from now on.

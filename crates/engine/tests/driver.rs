@@ -4,13 +4,10 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use starmap_asl::{Event, Timestamp};
+use starmap_asl::Timestamp;
 use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcome, Started};
 use starmap_engine::journal::memory::MemoryJournal;
-use starmap_engine::journal::{
-    Batch, ChildRecord, Error as JournalError, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal,
-    MapRunRecord, MapRunRow, StateMachineRecord, Status,
-};
+use starmap_engine::journal::{Batch, Error as JournalError, Journal, Reader, Status};
 use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
 use starmap_engine::{Engine, Error, Parts, Start};
@@ -142,35 +139,8 @@ impl Journal for Filling {
         *left -= 1;
         self.0.append(batch)
     }
-    fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), JournalError> {
-        self.0.last_rows()
-    }
-    fn state_machine(&self, name: &str) -> Result<Option<StateMachineRecord>, JournalError> {
-        self.0.state_machine(name)
-    }
-    fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, JournalError> {
-        self.0.execution(id)
-    }
-    fn find_execution(&self, name: &str) -> Result<Option<ExecutionRecord>, JournalError> {
-        self.0.find_execution(name)
-    }
-    fn executions(&self, limit: usize) -> Result<Vec<ExecutionRecord>, JournalError> {
-        self.0.executions(limit)
-    }
-    fn events(&self, id: ExecutionId) -> Result<Vec<(Timestamp, Event)>, JournalError> {
-        self.0.events(id)
-    }
-    fn history(&self, id: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, JournalError> {
-        self.0.history(id, after, limit)
-    }
-    fn map_runs(&self, id: ExecutionId) -> Result<Vec<MapRunRecord>, JournalError> {
-        self.0.map_runs(id)
-    }
-    fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, JournalError> {
-        self.0.children(map_run)
-    }
-    fn invocations(&self, id: ExecutionId) -> Result<Vec<InvocationRow>, JournalError> {
-        self.0.invocations(id)
+    fn reader(&self) -> Arc<dyn Reader> {
+        self.0.reader()
     }
 }
 

@@ -11,7 +11,7 @@ use starmap_asl::{Event, StateMachine, TaskId, TimerId, Timestamp};
 use starmap_engine::core::{Core, Effect, Input, NewExecution, Turn};
 use starmap_engine::invoker::{InvokeError, Outcome};
 use starmap_engine::journal::memory::MemoryJournal;
-use starmap_engine::journal::{ExecutionId, Journal, StateMachineRecord, Status, Write};
+use starmap_engine::journal::{ExecutionId, Journal, Reader, StateMachineRecord, Status, Write};
 use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
 

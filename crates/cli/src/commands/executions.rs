@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
-use starmap_engine::journal::{ExecutionRecord, Journal};
+use starmap_engine::journal::{ExecutionFilter, ExecutionRecord, ExecutionSummary, Reader};
 
 use crate::commands::run::{self, PlaceArgs};
 use crate::printer::Printer;
@@ -75,14 +75,14 @@ pub fn run(command: &ExecutionsCommand, printer: &Printer) -> anyhow::Result<Exi
 }
 
 fn list(args: &ListArgs, printer: &Printer) -> anyhow::Result<()> {
-    let executions = session::reader(&args.data)?.executions(args.limit)?;
+    let executions = session::reader(&args.data)?.executions(&ExecutionFilter::everyone(), None, args.limit)?;
     let mut rows = vec![["NAME", "STATUS", "STARTED (UTC)", "DURATION"].map(str::to_owned).to_vec()];
     for record in &executions {
-        let took = wall_s(record).map(duration).unwrap_or_default();
+        let took = wall_s(record.started_at, record.stopped_at).map(duration).unwrap_or_default();
         rows.push(vec![record.name.clone(), record.status.as_str().to_owned(), at(record.started_at), took]);
     }
     printer.result(&table::aligned(&rows));
-    printer.object(&json!({ "executions": executions.iter().map(object).collect::<Vec<_>>() }));
+    printer.object(&json!({ "executions": executions.iter().map(summary_object).collect::<Vec<_>>() }));
     Ok(())
 }
 
@@ -98,7 +98,7 @@ fn show(args: &OneArgs, printer: &Printer) -> anyhow::Result<()> {
     if let Some(stopped) = record.stopped_at {
         rows.push(pair("stopped", &at(stopped)));
     }
-    if let Some(wall_s) = wall_s(&record) {
+    if let Some(wall_s) = wall_s(record.started_at, record.stopped_at) {
         rows.push(pair("duration", &duration(wall_s)));
     }
     if let Some(error) = &record.error {
@@ -166,7 +166,7 @@ fn history(args: &OneArgs, printer: &Printer) -> anyhow::Result<()> {
     }
 }
 
-fn find(journal: &dyn Journal, args: &OneArgs) -> anyhow::Result<ExecutionRecord> {
+fn find(journal: &dyn Reader, args: &OneArgs) -> anyhow::Result<ExecutionRecord> {
     journal.find_execution(&args.execution)?.ok_or_else(|| {
         exit::usage(format!(
             "there is no execution {} in data root {}\nhint: `starmap executions list` shows those that are",
@@ -177,20 +177,35 @@ fn find(journal: &dyn Journal, args: &OneArgs) -> anyhow::Result<ExecutionRecord
 }
 
 fn object(record: &ExecutionRecord) -> Value {
+    summary_object(&ExecutionSummary {
+        id: record.id,
+        arn: record.arn.clone(),
+        name: record.name.clone(),
+        state_machine_arn: record.state_machine_arn.clone(),
+        parent: record.parent,
+        status: record.status,
+        error: record.error.clone(),
+        cause: record.cause.clone(),
+        started_at: record.started_at,
+        stopped_at: record.stopped_at,
+    })
+}
+
+fn summary_object(record: &ExecutionSummary) -> Value {
     json!({
         "name": record.name,
         "execution_arn": record.arn,
         "status": record.status.as_str(),
         "started_at": record.started_at.to_string(),
         "stopped_at": record.stopped_at.map(|at| at.to_string()),
-        "wall_s": wall_s(record),
+        "wall_s": wall_s(record.started_at, record.stopped_at),
         "error": record.error,
         "cause": record.cause.as_deref().map(outcome::message),
     })
 }
 
-fn wall_s(record: &ExecutionRecord) -> Option<f64> {
-    record.stopped_at.map(|stopped| (stopped.0 - record.started_at.0) as f64 / 1e3)
+fn wall_s(started: Timestamp, stopped: Option<Timestamp>) -> Option<f64> {
+    stopped.map(|stopped| (stopped.0 - started.0) as f64 / 1e3)
 }
 
 fn at(timestamp: Timestamp) -> String {

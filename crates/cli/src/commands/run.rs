@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use starmap_engine::journal::{Ending, ExecutionRecord, Journal, Status};
+use starmap_engine::journal::{Ending, ExecutionRecord, Reader, Status};
 use starmap_engine::{Start, Started};
 use starmap_pipeline::payload::Input;
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use starmap_asl::{Event, Timestamp};
 
 use super::{
-    Batch, ChildRecord, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRecord,
-    MapRunRow, StateMachineRecord, Write,
+    Batch, ChildRecord, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary, ExecutionsOf,
+    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Reader, StateMachineRecord, Write,
 };
 
 /// See the [module](self).
@@ -82,6 +82,12 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Reader for MemoryJournal {
     fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error> {
         let rows = self.rows();
         Ok((
@@ -110,8 +116,29 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn executions(&self, limit: usize) -> Result<Vec<ExecutionRecord>, Error> {
-        Ok(self.rows().executions.iter().rev().filter(|record| record.parent.is_none()).take(limit).cloned().collect())
+    fn execution_by_arn(&self, arn: &str) -> Result<Option<ExecutionRecord>, Error> {
+        Ok(self.rows().executions.iter().find(|record| record.arn == arn).cloned())
+    }
+
+    fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionSummary>, Error> {
+        let rows = self.rows();
+        let wanted = rows.executions.iter().rev().filter(|record| {
+            let is_of = match &filter.of {
+                ExecutionsOf::Everyone => record.parent.is_none(),
+                ExecutionsOf::StateMachine(arn) => record.parent.is_none() && record.state_machine_arn == *arn,
+                ExecutionsOf::MapRun(row) => record.parent.is_some_and(|parent| parent.map_run == *row),
+            };
+            is_of
+                && before.is_none_or(|before| record.id < before)
+                && filter.status.is_none_or(|status| record.status == status)
+                && filter.is_redriven != Some(true)
+        });
+        Ok(wanted.take(limit).map(summary).collect())
     }
 
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
@@ -126,8 +153,39 @@ impl Journal for MemoryJournal {
         Ok(own.take(limit).map(|(_, row)| row.clone()).collect())
     }
 
-    fn map_runs(&self, execution: ExecutionId) -> Result<Vec<MapRunRecord>, Error> {
-        Ok(self.rows().map_runs.iter().filter(|record| record.execution == execution).cloned().collect())
+    fn history_backward(&self, execution: ExecutionId, before: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
+        let rows = self.rows();
+        let own = rows.history.iter().rev().filter(|(id, row)| *id == execution && row.id < before);
+        Ok(own.take(limit).map(|(_, row)| row.clone()).collect())
+    }
+
+    fn map_run(&self, row: MapRunRow) -> Result<Option<MapRunRecord>, Error> {
+        Ok(self.rows().map_runs.iter().find(|record| record.row == row).cloned())
+    }
+
+    fn map_run_by_arn(&self, arn: &str) -> Result<Option<MapRunRecord>, Error> {
+        Ok(self.rows().map_runs.iter().find(|record| record.arn == arn).cloned())
+    }
+
+    fn map_runs_page(
+        &self,
+        execution: ExecutionId,
+        after: Option<MapRunRow>,
+        limit: usize,
+    ) -> Result<Vec<MapRunRecord>, Error> {
+        let rows = self.rows();
+        let own = rows.map_runs.iter().filter(|run| run.execution == execution && Some(run.row) > after);
+        Ok(own.take(limit).cloned().collect())
+    }
+
+    fn item_counts(&self, map_run: MapRunRow) -> Result<ItemCounts, Error> {
+        let rows = self.rows();
+        let mut counts = ItemCounts::default();
+        let of_run = |record: &&ExecutionRecord| record.parent.is_some_and(|parent| parent.map_run == map_run);
+        for record in rows.executions.iter().filter(of_run) {
+            counts.add(record.status, 1);
+        }
+        Ok(counts)
     }
 
     fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error> {
@@ -163,5 +221,20 @@ impl Journal for MemoryJournal {
                 })
         };
         Ok(rows.invocations.iter().filter(|row| belongs(row.execution)).cloned().collect())
+    }
+}
+
+fn summary(record: &ExecutionRecord) -> ExecutionSummary {
+    ExecutionSummary {
+        id: record.id,
+        arn: record.arn.clone(),
+        name: record.name.clone(),
+        state_machine_arn: record.state_machine_arn.clone(),
+        parent: record.parent,
+        status: record.status,
+        error: record.error.clone(),
+        cause: record.cause.clone(),
+        started_at: record.started_at,
+        stopped_at: record.stopped_at,
     }
 }

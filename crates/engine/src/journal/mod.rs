@@ -6,14 +6,18 @@
 //! journal must pass.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
 pub(crate) mod codec;
 pub mod memory;
+mod reader;
 pub mod sqlite;
 pub mod suite;
+
+pub use reader::{ExecutionFilter, ExecutionSummary, ExecutionsOf, ItemCounts, Reader};
 
 /// An execution's row in the journal. Allocated by the engine, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -293,38 +297,11 @@ pub enum Error {
 ///
 /// Callers: one writer at a time. After [`append`](Journal::append) returned `Ok`, the batch survives a
 /// power cut; after `Err`, none of it is there and the writer must stop, because its memory is ahead.
-/// Implementors: reads see everything appended before.
+/// Implementors: every reader sees everything appended before.
 pub trait Journal: Send {
     /// Makes a batch durable, as a whole or not at all.
     fn append(&mut self, batch: &Batch) -> Result<(), Error>;
 
-    /// The highest execution and map run rows given out so far, 0 if none.
-    fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error>;
-
-    /// A state machine by ARN or name.
-    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error>;
-
-    /// An execution by row.
-    fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error>;
-
-    /// An execution by ARN, or by name if no other execution has it.
-    fn find_execution(&self, arn_or_name: &str) -> Result<Option<ExecutionRecord>, Error>;
-
-    /// Executions that are not children, newest first.
-    fn executions(&self, limit: usize) -> Result<Vec<ExecutionRecord>, Error>;
-
-    /// All events of an execution, in order.
-    fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error>;
-
-    /// The history of an execution after event `after`, at most `limit` rows.
-    fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error>;
-
-    /// The map runs of an execution, oldest first.
-    fn map_runs(&self, execution: ExecutionId) -> Result<Vec<MapRunRecord>, Error>;
-
-    /// The children of a map run that exist so far, by item index.
-    fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error>;
-
-    /// The finished attempts of an execution and of all its children, in the order in which they finished.
-    fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error>;
+    /// Reads beside the writer.
+    fn reader(&self) -> Arc<dyn Reader>;
 }

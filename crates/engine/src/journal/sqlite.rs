@@ -4,20 +4,24 @@
 //! the group commit: everything the driver took in during one turn shares one sync.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, named_params, params};
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
 use super::{
-    Batch, ChildRecord, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRecord,
-    MapRunRow, Parent, StateMachineRecord, Status, Write, codec,
+    Batch, ChildRecord, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary, ExecutionsOf,
+    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Parent, Reader, StateMachineRecord,
+    Status, Write, codec,
 };
 
 /// `PRAGMA application_id` of a journal: "star" in ASCII.
 const APPLICATION_ID: i32 = 0x7374_6172;
 /// `PRAGMA user_version`: raised whenever the schema changes, never reused.
 const SCHEMA_VERSION: i32 = 1;
+/// Connections that a reader keeps open for the next question.
+const READERS_IDLE_MAX: usize = 16;
 
 const SCHEMA: &str = "
 CREATE TABLE state_machines (
@@ -91,10 +95,20 @@ CREATE TABLE invocations (              -- finished attempts, with the figures o
 CREATE INDEX invocations_by_execution ON invocations (execution);
 ";
 
-/// See the [module](self).
+/// See the [module](self). The one writer.
 #[derive(Debug)]
 pub struct SqliteJournal {
     connection: Connection,
+    reader: Arc<SqliteReader>,
+}
+
+/// Reads a journal beside its writer: in WAL mode neither waits for the other.
+///
+/// Any number of threads may ask at once; each takes a connection of its own, and gives it back.
+#[derive(Debug)]
+pub struct SqliteReader {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
 }
 
 impl SqliteJournal {
@@ -104,71 +118,67 @@ impl SqliteJournal {
     /// [`Error::Open`] if the file is not a journal, or one of a newer version.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = Connection::open(path).map_err(|source| open_error(path, &source.to_string()))?;
-        let journal = Self { connection };
-        journal.prepare(path)?;
-        Ok(journal)
+        prepare(&connection, path)?;
+        let reader = SqliteReader { path: path.to_owned(), idle: Mutex::default() };
+        Ok(Self { connection, reader: Arc::new(reader) })
     }
 
     /// Opens the journal at `path` for reading beside its writer.
     ///
     /// # Errors
     /// [`Error::Open`] if there is none.
-    pub fn open_reader(path: &Path) -> Result<Self, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|source| open_error(path, &source.to_string()))?;
-        let journal = Self { connection };
-        journal.check_version(path)?;
-        journal.connection.pragma_update(None, "query_only", true).map_err(sqlite("opening for reading"))?;
-        Ok(journal)
+    pub fn open_reader(path: &Path) -> Result<SqliteReader, Error> {
+        let reader = SqliteReader { path: path.to_owned(), idle: Mutex::default() };
+        let connection = reader.connect()?;
+        check_version(&connection, path)?;
+        reader.give_back(connection);
+        Ok(reader)
     }
+}
 
-    fn prepare(&self, path: &Path) -> Result<(), Error> {
-        let setup = |source: rusqlite::Error| open_error(path, &source.to_string());
-        let tables: i64 =
-            self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(setup)?;
-        // A stranger's file is left as it is.
-        if tables > 0 {
-            self.check_version(path)?;
-        }
-        self.connection.pragma_update(None, "journal_mode", "WAL").map_err(setup)?;
-        self.connection.pragma_update(None, "synchronous", "FULL").map_err(setup)?;
-        self.connection.pragma_update(None, "busy_timeout", 5_000).map_err(setup)?;
-        if tables == 0 {
-            let create = format!(
-                "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; \
-                 PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            );
-            self.connection.execute_batch(&create).map_err(setup)?;
-            // The file's own entry in its folder must survive a power cut too.
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-                synced.map_err(|source| open_error(path, &source.to_string()))?;
-            }
-        }
-        self.check_version(path)
+fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let setup = |source: rusqlite::Error| open_error(path, &source.to_string());
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(setup)?;
+    // A stranger's file is left as it is.
+    if tables > 0 {
+        check_version(connection, path)?;
     }
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(setup)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(setup)?;
+    connection.pragma_update(None, "busy_timeout", 5_000).map_err(setup)?;
+    if tables == 0 {
+        let create = format!(
+            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; \
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        );
+        connection.execute_batch(&create).map_err(setup)?;
+        // The file's own entry in its folder must survive a power cut too.
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|source| open_error(path, &source.to_string()))?;
+        }
+    }
+    check_version(connection, path)
+}
 
-    fn check_version(&self, path: &Path) -> Result<(), Error> {
-        let pragma = |name: &str| -> Result<i32, Error> {
-            self.connection
-                .pragma_query_value(None, name, |row| row.get(0))
-                .map_err(|source| open_error(path, &source.to_string()))
-        };
-        let (application, version) = (pragma("application_id")?, pragma("user_version")?);
-        if application != APPLICATION_ID {
-            return Err(open_error(path, "this SQLite file is not a Starmap journal"));
-        }
-        if version != SCHEMA_VERSION {
-            return Err(open_error(
-                path,
-                &format!(
-                    "schema version {version}, this program knows {SCHEMA_VERSION}; use the program that wrote it"
-                ),
-            ));
-        }
-        Ok(())
+fn check_version(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let pragma = |name: &str| -> Result<i32, Error> {
+        connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .map_err(|source| open_error(path, &source.to_string()))
+    };
+    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+    if application != APPLICATION_ID {
+        return Err(open_error(path, "this SQLite file is not a Starmap journal"));
     }
+    if version != SCHEMA_VERSION {
+        return Err(open_error(
+            path,
+            &format!("schema version {version}, this program knows {SCHEMA_VERSION}; use the program that wrote it"),
+        ));
+    }
+    Ok(())
 }
 
 impl Journal for SqliteJournal {
@@ -181,9 +191,16 @@ impl Journal for SqliteJournal {
         transaction.commit().map_err(doing)
     }
 
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.reader) as _
+    }
+}
+
+impl Reader for SqliteReader {
     fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error> {
         let max = |sql: &str| -> Result<u64, Error> {
-            self.connection.query_row(sql, [], |row| row.get(0)).map_err(sqlite("reading the last rows"))
+            let found = self.select(sql, [], |row| row.get(0))?;
+            Ok(found.first().copied().unwrap_or(0))
         };
         Ok((
             ExecutionId(max("SELECT coalesce(max(id), 0) FROM executions")?),
@@ -193,17 +210,15 @@ impl Journal for SqliteJournal {
 
     fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error> {
         let sql = "SELECT arn, name, definition, created_at FROM state_machines WHERE arn = ?1 OR name = ?1";
-        self.connection
-            .query_row(sql, [arn_or_name], |row| {
-                Ok(StateMachineRecord {
-                    arn: row.get(0)?,
-                    name: row.get(1)?,
-                    definition: row.get(2)?,
-                    created_at: Timestamp(row.get(3)?),
-                })
+        let found = self.select(sql, [arn_or_name], |row| {
+            Ok(StateMachineRecord {
+                arn: row.get(0)?,
+                name: row.get(1)?,
+                definition: row.get(2)?,
+                created_at: Timestamp(row.get(3)?),
             })
-            .optional()
-            .map_err(sqlite("reading a state machine"))
+        })?;
+        Ok(found.into_iter().next())
     }
 
     fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error> {
@@ -220,9 +235,48 @@ impl Journal for SqliteJournal {
         Ok(if named.len() == 1 { named.pop() } else { None })
     }
 
-    fn executions(&self, limit: usize) -> Result<Vec<ExecutionRecord>, Error> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.select_executions("WHERE map_run IS NULL ORDER BY id DESC LIMIT ?1", params![limit])
+    fn execution_by_arn(&self, arn: &str) -> Result<Option<ExecutionRecord>, Error> {
+        Ok(self.select_executions("WHERE arn = ?1", params![arn])?.into_iter().next())
+    }
+
+    fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionSummary>, Error> {
+        let (of, value): (&str, &dyn rusqlite::ToSql) = match &filter.of {
+            ExecutionsOf::Everyone => ("map_run IS NULL AND ?1 IS NULL", &rusqlite::types::Null),
+            ExecutionsOf::StateMachine(arn) => ("map_run IS NULL AND state_machine_arn = ?1", arn),
+            ExecutionsOf::MapRun(row) => ("map_run = ?1", &row.0),
+        };
+        let redriven = match filter.is_redriven {
+            // No execution of this schema was ever redriven.
+            Some(true) => "AND FALSE",
+            Some(false) | None => "",
+        };
+        let sql = format!(
+            "SELECT id, arn, name, state_machine_arn, map_run, item_index, status, error, cause, \
+                    started_at, stopped_at \
+             FROM executions \
+             WHERE {of} AND id < ?2 AND (?3 IS NULL OR status = ?3) {redriven} ORDER BY id DESC LIMIT ?4"
+        );
+        let before = before.map_or(i64::MAX, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
+        let status = filter.status.map(Status::as_str);
+        self.select(&sql, params![value, before, status, limit_of(limit)], |row| {
+            Ok(ExecutionSummary {
+                id: ExecutionId(row.get(0)?),
+                arn: row.get(1)?,
+                name: row.get(2)?,
+                state_machine_arn: row.get(3)?,
+                parent: parent(row, 4)?,
+                status: self::status(row, 6)?,
+                error: row.get(7)?,
+                cause: row.get(8)?,
+                started_at: Timestamp(row.get(9)?),
+                stopped_at: row.get::<_, Option<i64>>(10)?.map(Timestamp),
+            })
+        })
     }
 
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
@@ -245,34 +299,41 @@ impl Journal for SqliteJournal {
     fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
         let sql = "SELECT id, previous_id, at, name, details FROM history \
                    WHERE execution = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.select(sql, params![execution.0, after, limit], |row| {
-            Ok(HistoryRow {
-                id: row.get(0)?,
-                previous_id: row.get(1)?,
-                at: Timestamp(row.get(2)?),
-                name: row.get(3)?,
-                details: json(row, 4)?,
-            })
-        })
+        self.select(sql, params![execution.0, bounded(after), limit_of(limit)], history_row)
     }
 
-    fn map_runs(&self, execution: ExecutionId) -> Result<Vec<MapRunRecord>, Error> {
-        let sql = "SELECT row, arn, execution, number, state, item_count, status, started_at, stopped_at \
-                   FROM map_runs WHERE execution = ?1 ORDER BY row";
-        self.select(sql, params![execution.0], |row| {
-            Ok(MapRunRecord {
-                row: MapRunRow(row.get(0)?),
-                arn: row.get(1)?,
-                execution: ExecutionId(row.get(2)?),
-                number: row.get(3)?,
-                state: row.get(4)?,
-                item_count: row.get(5)?,
-                status: status(row, 6)?,
-                started_at: Timestamp(row.get(7)?),
-                stopped_at: row.get::<_, Option<i64>>(8)?.map(Timestamp),
-            })
-        })
+    fn history_backward(&self, execution: ExecutionId, before: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
+        let sql = "SELECT id, previous_id, at, name, details FROM history \
+                   WHERE execution = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+        self.select(sql, params![execution.0, bounded(before), limit_of(limit)], history_row)
+    }
+
+    fn map_run(&self, row: MapRunRow) -> Result<Option<MapRunRecord>, Error> {
+        Ok(self.select_map_runs("WHERE row = ?1", params![row.0])?.into_iter().next())
+    }
+
+    fn map_run_by_arn(&self, arn: &str) -> Result<Option<MapRunRecord>, Error> {
+        Ok(self.select_map_runs("WHERE arn = ?1", params![arn])?.into_iter().next())
+    }
+
+    fn map_runs_page(
+        &self,
+        execution: ExecutionId,
+        after: Option<MapRunRow>,
+        limit: usize,
+    ) -> Result<Vec<MapRunRecord>, Error> {
+        let after = bounded(after.map_or(0, |row| row.0));
+        let filter = "WHERE execution = ?1 AND row > ?2 ORDER BY row LIMIT ?3";
+        self.select_map_runs(filter, params![execution.0, after, limit_of(limit)])
+    }
+
+    fn item_counts(&self, map_run: MapRunRow) -> Result<ItemCounts, Error> {
+        let sql = "SELECT status, count(*) FROM executions WHERE map_run = ?1 GROUP BY status";
+        let mut counts = ItemCounts::default();
+        for (status, count) in self.select(sql, params![map_run.0], |row| Ok((status(row, 0)?, row.get(1)?)))? {
+            counts.add(status, count);
+        }
+        Ok(counts)
     }
 
     fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error> {
@@ -319,7 +380,24 @@ impl Journal for SqliteJournal {
     }
 }
 
-impl SqliteJournal {
+impl SqliteReader {
+    fn connect(&self) -> Result<Connection, Error> {
+        // Not read-only: the first reader after a crash may have to make the WAL's index anew.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let failed = |source: rusqlite::Error| open_error(&self.path, &source.to_string());
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(failed)?;
+        connection.pragma_update(None, "busy_timeout", 5_000).map_err(failed)?;
+        connection.pragma_update(None, "query_only", true).map_err(failed)?;
+        Ok(connection)
+    }
+
+    fn give_back(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < READERS_IDLE_MAX {
+            idle.push(connection);
+        }
+    }
+
     fn select<T>(
         &self,
         sql: &str,
@@ -327,9 +405,35 @@ impl SqliteJournal {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Error> {
         let doing = sqlite("reading");
-        let mut statement = self.connection.prepare_cached(sql).map_err(&doing)?;
-        let rows = statement.query_map(values, read).map_err(&doing)?;
-        rows.collect::<rusqlite::Result<Vec<T>>>().map_err(doing)
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = idle.map_or_else(|| self.connect(), Ok)?;
+        let found = {
+            let mut statement = connection.prepare_cached(sql).map_err(&doing)?;
+            let rows = statement.query_map(values, read).map_err(&doing)?;
+            rows.collect::<rusqlite::Result<Vec<T>>>().map_err(doing)
+        };
+        self.give_back(connection);
+        found
+    }
+
+    fn select_map_runs(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<MapRunRecord>, Error> {
+        let sql = format!(
+            "SELECT row, arn, execution, number, state, item_count, status, started_at, stopped_at \
+             FROM map_runs {filter}"
+        );
+        self.select(&sql, values, |row| {
+            Ok(MapRunRecord {
+                row: MapRunRow(row.get(0)?),
+                arn: row.get(1)?,
+                execution: ExecutionId(row.get(2)?),
+                number: row.get(3)?,
+                state: row.get(4)?,
+                item_count: row.get(5)?,
+                status: status(row, 6)?,
+                started_at: Timestamp(row.get(7)?),
+                stopped_at: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+            })
+        })
     }
 
     fn select_executions(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<ExecutionRecord>, Error> {
@@ -339,17 +443,13 @@ impl SqliteJournal {
              FROM executions {filter}"
         );
         self.select(&sql, values, |row| {
-            let parent = match (row.get::<_, Option<u64>>(5)?, row.get::<_, Option<u64>>(6)?) {
-                (Some(map_run), Some(item_index)) => Some(Parent { map_run: MapRunRow(map_run), item_index }),
-                _ => None,
-            };
             Ok(ExecutionRecord {
                 id: ExecutionId(row.get(0)?),
                 arn: row.get(1)?,
                 name: row.get(2)?,
                 state_machine_arn: row.get(3)?,
                 processor: row.get(4)?,
-                parent,
+                parent: parent(row, 5)?,
                 input: json(row, 7)?,
                 annotations: json(row, 8)?,
                 payload_bytes_max: row.get(15)?,
@@ -459,6 +559,32 @@ fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
     let text: String = row.get(column)?;
     Status::parse(&text).ok_or_else(|| conversion(column, format!("unknown status {text:?}")))
+}
+
+fn parent(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Parent>> {
+    Ok(match (row.get::<_, Option<u64>>(column)?, row.get::<_, Option<u64>>(column + 1)?) {
+        (Some(map_run), Some(item_index)) => Some(Parent { map_run: MapRunRow(map_run), item_index }),
+        _ => None,
+    })
+}
+
+fn history_row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
+    Ok(HistoryRow {
+        id: row.get(0)?,
+        previous_id: row.get(1)?,
+        at: Timestamp(row.get(2)?),
+        name: row.get(3)?,
+        details: json(row, 4)?,
+    })
+}
+
+/// SQLite's integers are signed.
+fn bounded(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Value> {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use starmap_asl::{Event, TaskId, Timestamp};
 
 use super::{
-    Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, Journal, MapRunRecord, MapRunRow, Parent,
-    StateMachineRecord, Status, Write,
+    Batch, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, HistoryRow, InvocationRow, ItemCounts,
+    Journal, MapRunRecord, MapRunRow, Parent, StateMachineRecord, Status, Write,
 };
 
 /// Runs the suite. `open` opens the same journal each time; at first it must be empty.
@@ -13,8 +13,8 @@ use super::{
 /// # Panics
 /// When the journal does not do what [`Journal`] says.
 pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
-    let mut journal = open();
-    assert_eq!(journal.last_rows().unwrap(), (ExecutionId(0), MapRunRow(0)), "an empty journal has no rows");
+    let mut writer = open();
+    assert_eq!(writer.reader().last_rows().unwrap(), (ExecutionId(0), MapRunRow(0)), "an empty journal has no rows");
     let (parent, child) = (execution(1, None), execution(2, Some(Parent { map_run: MapRunRow(1), item_index: 0 })));
     let machine = StateMachineRecord {
         arn: "arn:machine".to_owned(),
@@ -69,17 +69,18 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     for (sequence, (at, event)) in (0..).zip(events.clone()) {
         writes.push(Write::Event { execution: parent.id, sequence, at, event });
     }
-    journal.append(&Batch { writes }).unwrap();
+    writer.append(&Batch { writes }).unwrap();
 
     // A batch with a gap in its events is refused as a whole.
     let mut other = execution(3, None);
     other.name = "other".to_owned();
     let gap = Write::Event { execution: parent.id, sequence: 1, at: Timestamp(13), event: Event::Started };
-    let refused = journal.append(&Batch { writes: vec![gap, Write::Execution(Box::new(other))] });
+    let refused = writer.append(&Batch { writes: vec![gap, Write::Execution(Box::new(other))] });
     assert!(refused.is_err(), "an event that is there already is refused");
 
-    drop(journal);
-    let mut journal = open();
+    drop(writer);
+    let mut writer = open();
+    let journal = writer.reader();
     assert_eq!(journal.last_rows().unwrap(), (ExecutionId(2), MapRunRow(1)), "nothing of the refused batch is there");
     assert_eq!(journal.state_machine("machine").unwrap(), Some(machine.clone()));
     assert_eq!(journal.state_machine("arn:machine").unwrap(), Some(machine));
@@ -88,12 +89,30 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     assert_eq!(journal.find_execution("arn:1").unwrap(), Some(parent.clone()));
     assert_eq!(journal.find_execution("name-2").unwrap(), Some(child.clone()));
     assert_eq!(journal.find_execution("none").unwrap(), None);
-    assert_eq!(journal.executions(10).unwrap(), vec![parent.clone()], "children are not listed");
+    let list = |of: ExecutionsOf, status, before| {
+        let listed = journal.executions(&ExecutionFilter { of, status, is_redriven: None }, before, 10).unwrap();
+        listed.into_iter().map(|summary| summary.id).collect::<Vec<_>>()
+    };
+    let of_machine = || ExecutionsOf::StateMachine("arn:machine".to_owned());
+    assert_eq!(list(ExecutionsOf::Everyone, None, None), [parent.id], "children are not listed");
+    assert_eq!(list(of_machine(), Some(Status::Running), None), [parent.id]);
+    assert_eq!(list(of_machine(), Some(Status::Failed), None), []);
+    assert_eq!(list(of_machine(), None, Some(parent.id)), [], "a page goes on after the last one seen");
+    assert_eq!(list(ExecutionsOf::StateMachine("arn:other".to_owned()), None, None), []);
+    assert_eq!(list(ExecutionsOf::MapRun(run.row), None, None), [child.id]);
+    assert_eq!(journal.execution_by_arn("arn:1").unwrap(), Some(parent.clone()));
+    assert_eq!(journal.execution_by_arn("name-1").unwrap(), None);
     assert_eq!(journal.events(parent.id).unwrap(), events);
     assert_eq!(journal.events(child.id).unwrap(), []);
     assert_eq!(journal.history(parent.id, 0, 10).unwrap(), vec![history]);
     assert_eq!(journal.history(parent.id, 1, 10).unwrap(), vec![]);
+    assert_eq!(journal.history_backward(parent.id, u64::MAX, 10).unwrap().len(), 1);
+    assert_eq!(journal.history_backward(parent.id, 1, 10).unwrap(), vec![]);
     assert_eq!(journal.map_runs(parent.id).unwrap(), vec![run.clone()]);
+    assert_eq!(journal.map_runs_page(parent.id, Some(run.row), 10).unwrap(), vec![]);
+    assert_eq!(journal.map_run(run.row).unwrap(), Some(run.clone()));
+    assert_eq!(journal.map_run_by_arn("arn:run").unwrap(), Some(run.clone()));
+    assert_eq!(journal.item_counts(run.row).unwrap(), ItemCounts { running: 1, ..ItemCounts::default() });
     assert_eq!(journal.invocations(parent.id).unwrap(), vec![invocation], "a child's count for its parent");
 
     let ending =
@@ -104,9 +123,14 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         Write::MapRunEnded { map_run: run.row, at: Timestamp(21), status: Status::Succeeded },
         Write::ExecutionEnded { execution: parent.id, at: Timestamp(22), ending },
     ];
-    journal.append(&Batch { writes }).unwrap();
-    drop(journal);
-    let journal = open();
+    writer.append(&Batch { writes }).unwrap();
+    assert_eq!(
+        journal.execution(parent.id).unwrap().unwrap().status,
+        Status::Failed,
+        "a reader sees what was appended"
+    );
+    drop((writer, journal));
+    let journal = open().reader();
     let children = journal.children(run.row).unwrap();
     assert_eq!(children.len(), 1);
     assert_eq!((children[0].status, &children[0].output), (Status::Succeeded, &Some(json!([1]))));

@@ -1,0 +1,155 @@
+//! Reading the journal beside its writer: what recovery, listings and the API ask.
+//!
+//! Nothing here waits for the engine's thread. What the engine has acknowledged is seen by every call that begins after.
+
+use starmap_asl::{Event, Timestamp};
+
+use super::{
+    ChildRecord, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRecord, MapRunRow, Parent,
+    StateMachineRecord, Status,
+};
+
+/// Which executions to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionFilter {
+    /// Whose.
+    pub of: ExecutionsOf,
+    /// Only those that have come so far.
+    pub status: Option<Status>,
+    /// Only those that were redriven, or only those that were not.
+    pub is_redriven: Option<bool>,
+}
+
+/// Whose executions to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecutionsOf {
+    /// All that are not children.
+    Everyone,
+    /// Those of a state machine, by ARN without qualifier; no children.
+    StateMachine(String),
+    /// The children of a map run.
+    MapRun(MapRunRow),
+}
+
+/// An execution in a listing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionSummary {
+    /// Its row: the key to the next page.
+    pub id: ExecutionId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The state machine it runs.
+    pub state_machine_arn: String,
+    /// The item of a child execution.
+    pub parent: Option<Parent>,
+    /// How far it has come.
+    pub status: Status,
+    /// The error's name, if it ended with one.
+    pub error: Option<String>,
+    /// The error's cause.
+    pub cause: Option<String>,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// How many children of a map run have come how far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the statuses' names")]
+pub struct ItemCounts {
+    pub running: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub timed_out: u64,
+    pub aborted: u64,
+}
+
+/// What can be asked of a journal while its writer goes on writing.
+///
+/// Callers: every call blocks for as long as the disk takes, usually some tens of microseconds, and never for the writer.
+/// Pages are asked for by the key of the last row seen, so that they stay right while rows are added.
+/// Implementors: one call sees one state of the journal.
+pub trait Reader: Send + Sync {
+    /// The highest execution and map run rows given out so far, 0 if none.
+    fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error>;
+
+    /// A state machine by ARN or name.
+    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error>;
+
+    /// An execution by row.
+    fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error>;
+
+    /// An execution by ARN.
+    fn execution_by_arn(&self, arn: &str) -> Result<Option<ExecutionRecord>, Error>;
+
+    /// An execution by ARN, or by name if no other execution has it. For people; programs know ARNs.
+    fn find_execution(&self, arn_or_name: &str) -> Result<Option<ExecutionRecord>, Error>;
+
+    /// Executions, newest first, at most `limit`, beginning with the newest that is older than `before`.
+    fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionSummary>, Error>;
+
+    /// All events of an execution, in order.
+    fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error>;
+
+    /// The history of an execution after event `after` (0 is before the first), oldest first, at most `limit` rows.
+    fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error>;
+
+    /// The history of an execution before event `before` (`u64::MAX` is after the last), newest first.
+    fn history_backward(&self, execution: ExecutionId, before: u64, limit: usize) -> Result<Vec<HistoryRow>, Error>;
+
+    /// A map run by row.
+    fn map_run(&self, row: MapRunRow) -> Result<Option<MapRunRecord>, Error>;
+
+    /// A map run by ARN.
+    fn map_run_by_arn(&self, arn: &str) -> Result<Option<MapRunRecord>, Error>;
+
+    /// The map runs of an execution after `after`, oldest first, at most `limit`.
+    fn map_runs_page(
+        &self,
+        execution: ExecutionId,
+        after: Option<MapRunRow>,
+        limit: usize,
+    ) -> Result<Vec<MapRunRecord>, Error>;
+
+    /// All map runs of an execution, oldest first.
+    fn map_runs(&self, execution: ExecutionId) -> Result<Vec<MapRunRecord>, Error> {
+        self.map_runs_page(execution, None, usize::MAX)
+    }
+
+    /// The children of a map run that exist so far, by item index.
+    fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error>;
+
+    /// How far the children of a map run have come.
+    fn item_counts(&self, map_run: MapRunRow) -> Result<ItemCounts, Error>;
+
+    /// The finished attempts of an execution and of all its children, in the order in which they finished.
+    fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error>;
+}
+
+impl ItemCounts {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, status: Status, count: u64) {
+        *match status {
+            Status::Running => &mut self.running,
+            Status::Succeeded => &mut self.succeeded,
+            Status::Failed => &mut self.failed,
+            Status::TimedOut => &mut self.timed_out,
+            Status::Aborted => &mut self.aborted,
+        } += count;
+    }
+}
+
+impl ExecutionFilter {
+    /// All executions that are not children.
+    pub fn everyone() -> Self {
+        Self { of: ExecutionsOf::Everyone, status: None, is_redriven: None }
+    }
+}
