@@ -24,6 +24,12 @@ pub enum Code {
     DuplicateStateName,
     /// Correct Amazon States Language that this interpreter does not run.
     Unsupported,
+    /// A field that looks like a path or an intrinsic function, and whose name does not end with `.$`.
+    NoDollar,
+    /// A field that looks like a path, and whose name does not end with `Path`.
+    NoPath,
+    /// A Pass state's `Result` that looks like a path: it is taken as it is.
+    PassResultIsStatic,
 }
 
 impl Code {
@@ -35,6 +41,9 @@ impl Code {
             Code::MissingTransitionTarget => "MISSING_TRANSITION_TARGET",
             Code::DuplicateStateName => "DUPLICATE_STATE_NAME",
             Code::Unsupported => "NOT_SUPPORTED",
+            Code::NoDollar => "NO_DOLLAR",
+            Code::NoPath => "NO_PATH",
+            Code::PassResultIsStatic => "PASS_RESULT_IS_STATIC",
         }
     }
 }
@@ -76,4 +85,22 @@ impl fmt::Display for Diagnostic {
         // AWS writes the whole definition as `/`.
         write!(f, " at {}", if self.pointer.is_empty() { "/" } else { &self.pointer })
     }
+}
+
+/// The message with which AWS refuses a definition: `Invalid State Machine Definition: '…'` with every error in it.
+pub fn refusal(diagnostics: &[Diagnostic]) -> String {
+    let errors: Vec<String> = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
+        .map(|diagnostic| {
+            let Diagnostic { code, message, pointer, .. } = diagnostic;
+            match (code, pointer.as_str()) {
+                // Their messages say the place, if there is one.
+                (Code::InvalidJson, _) => format!("{}: {message}", code.as_str()),
+                (code, "") => format!("{}: {message} at /", code.as_str()),
+                (code, pointer) => format!("{}: {message} at {pointer}", code.as_str()),
+            }
+        })
+        .collect();
+    format!("Invalid State Machine Definition: '{}'", errors.join(", "))
 }

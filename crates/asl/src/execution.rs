@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::{Command, Outcome};
 use crate::definition::{ScopeId, StateMachine};
@@ -66,6 +66,32 @@ pub struct Execution {
     /// Every branch that waits for something. A branch that is being worked on is not in here.
     pub(crate) branches: BTreeMap<BranchId, Branch>,
     pub(crate) pending: Pending,
+    /// What TestState gives the state to see.
+    pub(crate) given: Option<Given>,
+}
+
+/// Data that a test has from its caller and not from an execution.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Given {
+    /// The context object, in place of the execution's own.
+    pub(crate) context: Value,
+    /// True if the caller wrote the context object: then nothing but an item is put into it.
+    pub(crate) is_context_final: bool,
+    /// Variables from before the state.
+    pub(crate) variables: BTreeMap<String, Arc<Value>>,
+}
+
+impl Given {
+    pub(crate) fn context_of(&self, item: Option<&Item>, token: Option<&str>) -> Value {
+        let mut context = self.context.clone();
+        if let Some(Item { index, value }) = item {
+            context["Map"] = json!({ "Item": { "Index": index, "Value": **value } });
+        }
+        if let (Some(token), false) = (token, self.is_context_final) {
+            context["Task"] = json!({ "Token": token });
+        }
+        context
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -216,6 +242,19 @@ impl Execution {
             issued: Issued::default(),
             branches: BTreeMap::new(),
             pending: Pending::default(),
+            given: None,
+        }
+    }
+
+    /// For TestState, before the first event.
+    pub(crate) fn give(&mut self, given: Given) {
+        self.given = Some(given);
+    }
+
+    /// For TestState: as if every retrier of the state had made so many retries.
+    pub(crate) fn assume_retries(&mut self, made: u32) {
+        for branch in self.branches.values_mut().filter(|branch| branch.parent.is_none()) {
+            branch.retries.fill(made);
         }
     }
 

@@ -117,6 +117,9 @@ impl Step<'_> {
 
     /// The context object, `$$`.
     pub(super) fn context(&self, branch: &Branch, state: &State, item: Option<&Item>, token: Option<&str>) -> Value {
+        if let Some(given) = &self.execution.given {
+            return given.context_of(item, token);
+        }
         let who = &self.execution.context;
         let mut context = json!({
             "Execution": {

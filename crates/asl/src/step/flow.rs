@@ -228,6 +228,9 @@ impl<'a> Step<'a> {
 
     /// If a retrier wants another try, the wait for it.
     fn retry_later(&mut self, id: BranchId, branch: &mut Branch, state: &State, failure: &Failure) -> Option<Activity> {
+        if let Some(inspector) = &mut self.inspector {
+            inspector.failed(failure);
+        }
         // Only the first retrier that matches counts: once it is exhausted, the error goes on to Catch.
         let retriers = &state.kind.handling()?.retry;
         let index = retriers.iter().position(|retrier| matches(&retrier.errors, failure))?;

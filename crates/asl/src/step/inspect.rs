@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use crate::error::Failure;
+
 /// A point in a state's data flow, named as the API's `InspectionData` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(dead_code)] // Some are for fields that come.
@@ -32,6 +34,9 @@ pub(crate) enum Stage {
 pub(crate) trait Inspector {
     /// The data at a point.
     fn inspect(&mut self, stage: Stage, value: &Value);
+
+    /// The state has failed: what comes before `Retry` and `Catch`.
+    fn failed(&mut self, _failure: &Failure) {}
 
     /// The error goes to `Retry`: which entry, and the wait before the next attempt.
     fn retried(&mut self, _retrier: usize, _delay_ms: i64) {}

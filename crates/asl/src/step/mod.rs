@@ -30,7 +30,6 @@ use crate::execution::{Execution, Phase, TimerPurpose};
 use crate::time::Timestamp;
 
 use self::flow::Step;
-#[allow(unused_imports)] // For TestState.
 pub(crate) use self::inspect::{Inspector, Stage};
 
 /// An event that cannot belong to the execution it was fed to: a mistake of the driver's, not of the definition's.
@@ -82,7 +81,6 @@ pub fn step(execution: &mut Execution, at: Timestamp, event: Event) -> Result<Ve
 }
 
 /// The same, with somebody looking on.
-#[allow(dead_code)] // For TestState.
 pub(crate) fn step_inspected(
     execution: &mut Execution,
     at: Timestamp,
