@@ -398,6 +398,7 @@ impl Test {
         if matches!(&self.mocked, Some(Mocked::Error { cause, .. }) if cause.is_empty()) {
             outcome.cause = outcome.cause.filter(|cause| !cause.is_empty());
         }
+        outcome.cause = outcome.cause.map(without_place);
         if self.level != Level::Info {
             outcome.inspection = Some(self.inspection(variables));
         }
@@ -503,6 +504,15 @@ impl Inspector for Seen {
 
     fn caught(&mut self, catcher: usize) {
         self.caught = Some(catcher);
+    }
+}
+
+/// A cause without the state and the event that a history's causes begin with: a test has one state and no history.
+fn without_place(cause: String) -> String {
+    let rest = cause.strip_prefix("An error occurred while executing the state '");
+    match rest.and_then(|rest| rest.split_once("' (entered at the event id #")?.1.split_once("). ")) {
+        Some((_, told)) => told.to_owned(),
+        None => cause,
     }
 }
 
