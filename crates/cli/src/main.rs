@@ -6,6 +6,7 @@ mod definition;
 mod exit;
 mod files;
 mod functions;
+mod objects;
 mod outcome;
 mod printer;
 mod progress;

@@ -11,11 +11,12 @@ use starmap_engine::journal::sqlite::{self, SqliteJournal, SqliteReader};
 use starmap_engine::limits::{AWS_MAP_RUN_CONCURRENCY_MAX, Limits};
 use starmap_engine::names::Naming;
 use starmap_engine::{Engine, Parts};
-use starmap_pipeline::store::StoreConfig;
+use starmap_pipeline::store::{Store, StoreConfig};
 use starmap_workers::Workers;
 
 use crate::data_root::DataRoot;
 use crate::functions;
+use crate::objects::StoreObjects;
 
 /// How an execution is carried out here. Kept with the execution, so that `--resume` does the same again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,11 +57,13 @@ impl Session {
     pub async fn open(data_root: DataRoot, settings: &Settings) -> anyhow::Result<Self> {
         let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
         let workers = Workers::start(functions::all(settings)?, functions::options(settings, &data_root.logs()))?;
+        let store = Store::open(&settings.store())?;
         // Twice as many children as workers: whenever one finishes the next is waiting already.
         let children_max = u32::try_from(settings.concurrency * 2).unwrap_or(AWS_MAP_RUN_CONCURRENCY_MAX);
         let engine = Engine::start(Parts {
             journal: Box::new(journal),
             invoker: Arc::clone(&workers) as _,
+            objects: Arc::new(StoreObjects::new(store)),
             clock: Arc::new(now),
             runtime: tokio::runtime::Handle::current(),
             naming: Naming::default(),

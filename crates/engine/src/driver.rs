@@ -23,6 +23,7 @@ use crate::invoker::{Invocation, Invoker, Outcome};
 use crate::journal::{Ending, ExecutionId, Journal, Reader, StateMachineRecord, Status, Write};
 use crate::limits::MESSAGES_PER_TURN_MAX;
 use crate::names::{derived_uuid, invalid_name};
+use crate::objects::Objects;
 
 pub(crate) enum Message {
     CreateStateMachine { name: String, definition: String, reply: Reply<String> },
@@ -67,6 +68,7 @@ pub(crate) struct Driver {
     pub journal: Box<dyn Journal>,
     pub reader: Arc<dyn Reader>,
     pub invoker: Arc<dyn Invoker>,
+    pub objects: Arc<dyn Objects>,
     pub clock: Arc<dyn Clock>,
     pub runtime: Handle,
     pub sender: Sender<Message>,
@@ -92,6 +94,7 @@ impl Driver {
         core: Core,
         journal: Box<dyn Journal>,
         invoker: Arc<dyn Invoker>,
+        objects: Arc<dyn Objects>,
         clock: Arc<dyn Clock>,
         runtime: Handle,
         sender: Sender<Message>,
@@ -102,6 +105,7 @@ impl Driver {
             reader: journal.reader(),
             journal,
             invoker,
+            objects,
             clock,
             runtime,
             sender,

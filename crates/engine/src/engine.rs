@@ -15,6 +15,7 @@ use crate::invoker::Invoker;
 use crate::journal::{self, Ending, ExecutionId, Journal, Reader, Status};
 use crate::limits::{Limits, NOTICES_MAX};
 use crate::names::Naming;
+use crate::objects::Objects;
 
 /// Something that a progress display wants to know. May be lost by a slow listener; the journal is the truth.
 #[derive(Debug, Clone)]
@@ -113,6 +114,8 @@ pub struct Parts {
     pub journal: Box<dyn Journal>,
     /// Who runs functions.
     pub invoker: Arc<dyn Invoker>,
+    /// Where map runs read their items and write their results.
+    pub objects: Arc<dyn Objects>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where invocations wait for their answers.
@@ -151,6 +154,7 @@ impl Engine {
             core,
             parts.journal,
             parts.invoker,
+            parts.objects,
             parts.clock,
             parts.runtime,
             sender.clone(),

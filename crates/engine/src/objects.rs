@@ -89,3 +89,48 @@ pub trait Objects: Send + Sync + 'static {
     /// Removes an empty bucket.
     fn delete_bucket<'a>(&'a self, bucket: &'a str) -> Storing<'a, ()>;
 }
+
+/// No buckets at all: every call fails by name. For engines whose map runs read and write nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObjects;
+
+impl NoObjects {
+    fn refuse<'a, T>(bucket: &str) -> Storing<'a, T> {
+        let bucket = bucket.to_owned();
+        Box::pin(async move { Err(ObjectError::NoSuchBucket { bucket }) })
+    }
+}
+
+impl Objects for NoObjects {
+    fn head<'a>(&'a self, bucket: &'a str, _key: &'a str) -> Storing<'a, ObjectInfo> {
+        Self::refuse(bucket)
+    }
+
+    fn get<'a>(&'a self, bucket: &'a str, _key: &'a str, _range: Option<Range<u64>>) -> Storing<'a, Bytes> {
+        Self::refuse(bucket)
+    }
+
+    fn put<'a>(&'a self, bucket: &'a str, _key: &'a str, _content: Bytes) -> Storing<'a, ObjectInfo> {
+        Self::refuse(bucket)
+    }
+
+    fn delete<'a>(&'a self, bucket: &'a str, _key: &'a str) -> Storing<'a, ()> {
+        Self::refuse(bucket)
+    }
+
+    fn list<'a>(&'a self, bucket: &'a str, _request: ListRequest) -> Storing<'a, ListPage> {
+        Self::refuse(bucket)
+    }
+
+    fn buckets(&self) -> Storing<'_, Vec<(String, Timestamp)>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn create_bucket<'a>(&'a self, bucket: &'a str) -> Storing<'a, ()> {
+        Self::refuse(bucket)
+    }
+
+    fn delete_bucket<'a>(&'a self, bucket: &'a str) -> Storing<'a, ()> {
+        Self::refuse(bucket)
+    }
+}

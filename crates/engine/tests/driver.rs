@@ -10,6 +10,7 @@ use starmap_engine::journal::memory::MemoryJournal;
 use starmap_engine::journal::{Batch, Error as JournalError, Journal, Reader, Status};
 use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
+use starmap_engine::objects::NoObjects;
 use starmap_engine::{Engine, Error, Parts, Start};
 
 type Answer = dyn Fn(&str, Value) -> Option<Result<Value, &'static str>> + Send + Sync;
@@ -44,6 +45,7 @@ fn engine(
     // Time stands still but moves on by a second with every look, so that timers fire without anyone waiting.
     let clock = AtomicI64::new(0);
     Engine::start(Parts {
+        objects: Arc::new(NoObjects),
         journal,
         invoker: Arc::new(Functions(Box::new(answer))),
         clock: Arc::new(move || Timestamp(clock.fetch_add(1_000, Ordering::Relaxed))),

@@ -1,7 +1,8 @@
 //! Buckets as folders: `{root}/{bucket}/{key}`, keys as they are.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 
 use super::source::Source;
 use super::upload::Upload;
-use super::{Listing, Object, url};
+use super::{KeyPage, Listing, Object, url};
 use crate::error::Error;
 
 /// Beginning of the name of a file that is still being written; never listed.
@@ -72,6 +73,67 @@ impl Folder {
             }
         }
         Ok(listing)
+    }
+
+    pub(super) fn list_keys(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        start_after: &str,
+        keys_max: usize,
+    ) -> Result<KeyPage, Error> {
+        let root = self.bucket(bucket)?;
+        let mut walk = Walk { location: url(bucket, prefix), prefix, start_after, keys_max, page: KeyPage::default() };
+        walk.folder(&root, "")?;
+        Ok(walk.page)
+    }
+
+    pub(super) fn get_range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        let Some(path) = self.existing(bucket, key)? else { return Ok(None) };
+        if path.is_dir() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(range.start))?;
+            file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)
+        });
+        read.map_err(|error| storage("reading", &url(bucket, key), &error))?;
+        Ok(Some(bytes.into()))
+    }
+
+    pub(super) fn buckets_with_times(&self) -> Result<Vec<(String, i64)>, Error> {
+        let made = |name: String| {
+            let metadata = fs::metadata(self.root.join(&name)).ok()?;
+            Some((name, modified_at_ms(&metadata)))
+        };
+        Ok(self.buckets().into_iter().filter_map(made).collect())
+    }
+
+    pub(super) fn create_bucket(&self, bucket: &str) -> Result<bool, Error> {
+        let is_name = matches!(Path::new(bucket).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
+        if !is_name {
+            let reason = format!("{bucket:?} can't be the name of a bucket, expected one plain name");
+            return Err(Error::Storage { doing: "creating a bucket", location: url(bucket, ""), reason });
+        }
+        match fs::create_dir(self.root.join(bucket)) {
+            Ok(()) => {
+                sync_folder(&self.root).map_err(|error| storage("creating a bucket", &url(bucket, ""), &error))?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(storage("creating a bucket", &url(bucket, ""), &error)),
+        }
+    }
+
+    pub(super) fn delete_bucket(&self, bucket: &str) -> Result<bool, Error> {
+        let path = self.bucket(bucket)?;
+        if !self.list_keys(bucket, "", "", 1)?.objects.is_empty() {
+            return Ok(false);
+        }
+        // What is left are folders of keys that are gone.
+        fs::remove_dir_all(path).map_err(|error| storage("deleting a bucket", &url(bucket, ""), &error))?;
+        Ok(true)
     }
 
     pub(super) fn head(&self, bucket: &str, key: &str) -> Result<Option<Object>, Error> {
@@ -199,6 +261,65 @@ impl Folder {
     }
 }
 
+/// Collects one page of keys in the order of their bytes.
+struct Walk<'a> {
+    location: String,
+    prefix: &'a str,
+    start_after: &'a str,
+    keys_max: usize,
+    page: KeyPage,
+}
+
+impl Walk<'_> {
+    /// Takes in what is under `folder`, whose keys begin with `begin` (empty or with a slash at its end).
+    fn folder(&mut self, folder: &Path, begin: &str) -> Result<(), Error> {
+        let mut keys = Vec::new();
+        let entries = fs::read_dir(folder).map_err(|error| storage("listing", &self.location, &error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| storage("listing", &self.location, &error))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| !name.starts_with(PART_PREFIX)) else { continue };
+            // A link may be a folder, too.
+            let is_folder = match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
+                Ok(kind) => kind.is_dir(),
+                Err(_) => continue,
+            };
+            // With its slash a folder sorts where its keys do.
+            let key = if is_folder { format!("{begin}{name}/") } else { format!("{begin}{name}") };
+            let can_match = if is_folder {
+                let is_before = key.as_str() < self.start_after && !self.start_after.starts_with(&key);
+                !is_before && (key.starts_with(self.prefix) || self.prefix.starts_with(&key))
+            } else {
+                key.as_str() > self.start_after && key.starts_with(self.prefix)
+            };
+            if can_match {
+                keys.push((key, is_folder));
+            }
+        }
+        keys.sort_unstable();
+        for (key, is_folder) in keys {
+            if self.page.has_more {
+                return Ok(());
+            }
+            let path = folder.join(key[begin.len()..].trim_end_matches('/'));
+            if is_folder {
+                self.folder(&path, &key)?;
+            } else if self.page.objects.len() == self.keys_max {
+                self.page.has_more = true;
+            } else {
+                match fs::metadata(&path) {
+                    Ok(metadata) => self.page.objects.push(object(key, &metadata)),
+                    // Deleted since the folder was read, or a link to nowhere.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(storage("listing", &self.location, &error)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A file that is being written beside its place. Dropped before [`finish`](Self::finish), it is removed.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -275,7 +396,17 @@ fn join(folder: &Path, bucket: &str, key: &str) -> Result<PathBuf, Error> {
 
 fn object(key: String, metadata: &fs::Metadata) -> Object {
     let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-    Object { key, bytes: metadata.len(), etag: format!("{:x}-{:x}", modified.as_nanos(), metadata.len()) }
+    Object {
+        key,
+        bytes: metadata.len(),
+        etag: format!("{:x}-{:x}", modified.as_nanos(), metadata.len()),
+        modified_at_ms: modified_at_ms(metadata),
+    }
+}
+
+fn modified_at_ms(metadata: &fs::Metadata) -> i64 {
+    let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    i64::try_from(modified.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -307,6 +438,39 @@ mod tests {
         let (root, folder) = folder();
         folder.put("sky", "a b/ü#%20+.pt", b"x").unwrap();
         assert_eq!(fs::read(root.path().join("sky/a b/ü#%20+.pt")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn keys_are_listed_in_the_order_of_their_bytes_and_in_pages() {
+        let (_root, folder) = folder();
+        let mut keys = ["a", "a-b", "a.txt", "a/b/c", "a/b-c", "a0", "b/1", "b/2", "ü"];
+        for key in keys.iter().filter(|key| **key != "a") {
+            folder.put("sky", key, b"x").unwrap();
+        }
+        keys.sort_unstable();
+        let listed = |prefix: &str, after: &str, max| {
+            let page = folder.list_keys("sky", prefix, after, max).unwrap();
+            (page.objects.into_iter().map(|object| object.key).collect::<Vec<_>>(), page.has_more)
+        };
+        assert_eq!(listed("", "", 100), (keys[1..].iter().map(|key| (*key).to_owned()).collect(), false));
+        assert_eq!(listed("a/", "", 100).0, ["a/b-c", "a/b/c"]);
+        assert_eq!(listed("a/b", "a/b-c", 100).0, ["a/b/c"]);
+        assert_eq!(listed("b", "", 1), (vec!["b/1".to_owned()], true));
+        assert_eq!(listed("b", "b/1", 1), (vec!["b/2".to_owned()], false));
+        assert_eq!(folder.get_range("sky", "b/1", 0..10).unwrap().unwrap(), "x");
+        assert_eq!(folder.get_range("sky", "b/1", 1..1).unwrap().unwrap(), "");
+    }
+
+    #[test]
+    fn buckets_are_made_and_removed_only_when_empty() {
+        let (_root, folder) = folder();
+        assert!(folder.create_bucket("new").unwrap() && !folder.create_bucket("new").unwrap());
+        assert!(folder.create_bucket("../x").is_err());
+        folder.put("new", "a/b", b"x").unwrap();
+        assert!(!folder.delete_bucket("new").unwrap());
+        folder.delete("new", "a/b").unwrap();
+        assert!(folder.delete_bucket("new").unwrap());
+        assert_eq!(folder.delete_bucket("new").unwrap_err().error_name(), "Starmap.BucketNotFound");
     }
 
     #[test]

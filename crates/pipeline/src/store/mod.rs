@@ -14,6 +14,7 @@ pub mod suite;
 mod upload;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -74,6 +75,8 @@ pub struct Object {
     pub bytes: u64,
     /// Changes whenever the object does. S3's own; for a file, of its modification time and size.
     pub etag: String,
+    /// When it was written last, milliseconds since the Unix epoch.
+    pub modified_at_ms: i64,
 }
 
 /// Where an object is.
@@ -98,6 +101,15 @@ pub struct Listing {
     pub objects: Vec<Object>,
     /// Prefixes one level down, without the slash, in natural order.
     pub folders: Vec<String>,
+}
+
+/// A page of all keys with some beginning, in S3's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyPage {
+    /// The objects, by the bytes of their keys.
+    pub objects: Vec<Object>,
+    /// Whether there are more after the last one.
+    pub has_more: bool,
 }
 
 /// See the [module](self). Cheap to clone.
@@ -160,6 +172,81 @@ impl Store {
         listing.objects.sort_by(|a, b| natural::compare(&a.key, &b.key));
         listing.folders.sort_by(|a, b| natural::compare(a, b));
         Ok(listing)
+    }
+
+    /// One page of the keys that begin with exactly `prefix`, however deep, after `start_after`, by their bytes: what
+    /// S3's ListObjectsV2 gives without a delimiter.
+    ///
+    /// # Errors
+    /// [`Error::BucketNotFound`], [`Error::Storage`].
+    pub async fn list_keys(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        start_after: Option<&str>,
+        keys_max: usize,
+    ) -> Result<KeyPage, Error> {
+        match &*self.0 {
+            Backend::Folder(_) => {
+                let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+                let start_after = start_after.unwrap_or_default().to_owned();
+                self.in_folder(move |folder| folder.list_keys(&bucket, &prefix, &start_after, keys_max)).await
+            }
+            Backend::S3(s3) => s3.list_keys(bucket, prefix, start_after, keys_max).await,
+        }
+    }
+
+    /// Reads `range` of an object, which may end behind the object's end; `None` if the object is not there.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn get_range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        match &*self.0 {
+            Backend::Folder(_) => {
+                let (bucket, key) = (bucket.to_owned(), key.to_owned());
+                self.in_folder(move |folder| folder.get_range(&bucket, &key, range)).await
+            }
+            Backend::S3(s3) => s3.get_range(bucket, key, range).await,
+        }
+    }
+
+    /// All buckets, by name, with when they were made (milliseconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// [`Error::Storage`], always on S3: one client serves one bucket there.
+    pub async fn buckets(&self) -> Result<Vec<(String, i64)>, Error> {
+        match &*self.0 {
+            Backend::Folder(_) => self.in_folder(folder::Folder::buckets_with_times).await,
+            Backend::S3(_) => Err(not_on_s3("listing buckets", "")),
+        }
+    }
+
+    /// Makes a bucket; false if it is there already.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], always on S3.
+    pub async fn create_bucket(&self, bucket: &str) -> Result<bool, Error> {
+        match &*self.0 {
+            Backend::Folder(_) => {
+                let bucket = bucket.to_owned();
+                self.in_folder(move |folder| folder.create_bucket(&bucket)).await
+            }
+            Backend::S3(_) => Err(not_on_s3("creating a bucket", bucket)),
+        }
+    }
+
+    /// Removes an empty bucket; false if there are objects in it.
+    ///
+    /// # Errors
+    /// [`Error::BucketNotFound`], [`Error::Storage`], always on S3.
+    pub async fn delete_bucket(&self, bucket: &str) -> Result<bool, Error> {
+        match &*self.0 {
+            Backend::Folder(_) => {
+                let bucket = bucket.to_owned();
+                self.in_folder(move |folder| folder.delete_bucket(&bucket)).await
+            }
+            Backend::S3(_) => Err(not_on_s3("deleting a bucket", bucket)),
+        }
     }
 
     /// Says what is known of an object without reading it; `None` if it is not there.
@@ -280,6 +367,11 @@ impl Store {
         });
         done.await.map_err(|error| Error::Internal(format!("a folder operation ended early: {error}")))?
     }
+}
+
+fn not_on_s3(doing: &'static str, bucket: &str) -> Error {
+    let reason = "not possible with buckets on S3; use the AWS tools".to_owned();
+    Error::Storage { doing, location: url(bucket, ""), reason }
 }
 
 /// `s3://bucket/key`: how objects are named in every message, wherever they are.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::source::Source;
 use super::upload::Upload;
-use super::{Listing, Object, url};
+use super::{KeyPage, Listing, Object, url};
 use crate::error::Error;
 
 /// Size of the parts of a large upload; S3 takes at most 10,000 of them, which makes 80 GiB.
@@ -50,6 +51,46 @@ impl S3 {
             objects: listed.objects.into_iter().map(object).collect(),
             folders: listed.common_prefixes.into_iter().map(|prefix| prefix.as_ref().to_owned()).collect(),
         })
+    }
+
+    pub(super) async fn list_keys(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        start_after: Option<&str>,
+        keys_max: usize,
+    ) -> Result<KeyPage, Error> {
+        let store = self.bucket(bucket)?;
+        // The client's prefixes are whole folders; what is finer is filtered here.
+        let folder = prefix.rsplit_once('/').map(|(folder, _)| path(bucket, folder)).transpose()?;
+        let mut listed = match start_after {
+            Some(after) => store.list_with_offset(folder.as_ref(), &path(bucket, after)?),
+            None => store.list(folder.as_ref()),
+        };
+        let mut page = KeyPage::default();
+        while let Some(meta) = listed.next().await {
+            let meta = meta.map_err(|error| failed("listing", bucket, prefix, &error))?;
+            if !meta.location.as_ref().starts_with(prefix) {
+                continue;
+            }
+            if page.objects.len() == keys_max {
+                page.has_more = true;
+                break;
+            }
+            page.objects.push(object(meta));
+        }
+        Ok(page)
+    }
+
+    pub(super) async fn get_range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        let store = self.bucket(bucket)?;
+        if range.is_empty() {
+            return Ok(self.head(bucket, key).await?.map(|_| Bytes::new()));
+        }
+        match store.get_range(&path(bucket, key)?, range).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => absent("reading", bucket, key, &error),
+        }
     }
 
     pub(super) async fn head(&self, bucket: &str, key: &str) -> Result<Option<Object>, Error> {
@@ -123,6 +164,7 @@ fn object(meta: ObjectMeta) -> Object {
     Object {
         key: meta.location.as_ref().to_owned(),
         bytes: meta.size,
+        modified_at_ms: meta.last_modified.timestamp_millis(),
         etag: meta.e_tag.unwrap_or_else(|| format!("{:x}-{:x}", meta.last_modified.timestamp_micros(), meta.size)),
     }
 }

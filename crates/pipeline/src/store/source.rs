@@ -293,7 +293,8 @@ mod tests {
         let store = Arc::new(InMemory::new());
         let path = Path::from("a");
         let put = runtime.block_on(store.put(&path, Bytes::copy_from_slice(content).into())).unwrap();
-        let object = Object { key: "a".into(), bytes: content.len() as u64, etag: put.e_tag.unwrap() };
+        let object =
+            Object { key: "a".into(), bytes: content.len() as u64, etag: put.e_tag.unwrap(), modified_at_ms: 0 };
         let source = Source::remote(Arc::clone(&store) as _, path, &object, runtime.handle().clone());
         (store, source)
     }
