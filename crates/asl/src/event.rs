@@ -30,10 +30,29 @@ counter! {
 pub enum Event {
     /// The execution begins. Always the first event; a second one is ignored.
     Started,
+    /// The activity of the task is there, and the task waits for a worker.
+    TaskScheduled {
+        /// Which attempt.
+        task: TaskId,
+    },
+    /// The task can't be carried out at all; the state fails with `States.Runtime`.
+    TaskRefused {
+        /// Which attempt.
+        task: TaskId,
+        /// For people.
+        cause: String,
+    },
     /// Somebody took the task: a worker, a service.
     TaskStarted {
         /// Which attempt.
         task: TaskId,
+    },
+    /// A worker took the task of an activity.
+    ActivityStarted {
+        /// Which attempt.
+        task: TaskId,
+        /// As the worker calls itself.
+        worker: Option<String>,
     },
     /// The integrated service accepted a `.sync` or `.waitForTaskToken` task and will finish it later.
     TaskSubmitted {
@@ -41,6 +60,15 @@ pub enum Event {
         task: TaskId,
         /// The service's answer to the submission.
         output: Value,
+    },
+    /// The integrated service did not accept a `.sync` or `.waitForTaskToken` task.
+    TaskSubmitFailed {
+        /// Which attempt.
+        task: TaskId,
+        /// The name that `Retry` and `Catch` match on.
+        error: String,
+        /// For people.
+        cause: String,
     },
     /// The task gave its result.
     TaskSucceeded {
@@ -105,7 +133,11 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::Started => "Started",
+            Event::TaskScheduled { .. } => "TaskScheduled",
+            Event::TaskRefused { .. } => "TaskRefused",
             Event::TaskStarted { .. } => "TaskStarted",
+            Event::ActivityStarted { .. } => "ActivityStarted",
+            Event::TaskSubmitFailed { .. } => "TaskSubmitFailed",
             Event::TaskSubmitted { .. } => "TaskSubmitted",
             Event::TaskSucceeded { .. } => "TaskSucceeded",
             Event::TaskFailed { .. } => "TaskFailed",

@@ -29,6 +29,8 @@ pub struct ExecutionContext {
     pub state_machine_name: String,
     /// `$$.Execution.RedriveCount`.
     pub redrive_count: u32,
+    /// Whatever lets the engine find the execution by a task's token: the token's [`key`](crate::TaskToken::key).
+    pub token_key: u64,
 }
 
 /// Limits and seeds of an execution. They are part of what must be the same for a replay to be the same.
@@ -181,6 +183,8 @@ pub(crate) enum Activity {
     Task {
         task: TaskId,
         resource: Resource,
+        /// Whether the history says that the task was asked for: an activity's only once it is known to be there.
+        is_scheduled: bool,
         is_started: bool,
         timeout: Option<TimerId>,
         heartbeat: Option<Heartbeat>,

@@ -95,7 +95,9 @@ pub enum EventKind {
         timeout_s: Option<u64>,
         heartbeat_s: Option<u64>,
     },
-    ActivityStarted,
+    ActivityStarted {
+        worker: Option<String>,
+    },
     ActivitySucceeded {
         output: Value,
     },
@@ -123,6 +125,11 @@ pub enum EventKind {
     TaskSubmitted {
         resource: Resource,
         output: Value,
+    },
+    TaskSubmitFailed {
+        resource: Resource,
+        error: String,
+        cause: String,
     },
     TaskSucceeded {
         resource: Resource,
@@ -249,13 +256,14 @@ impl EventKind {
             EventKind::LambdaFunctionFailed { .. } => "LambdaFunctionFailed",
             EventKind::LambdaFunctionTimedOut { .. } => "LambdaFunctionTimedOut",
             EventKind::ActivityScheduled { .. } => "ActivityScheduled",
-            EventKind::ActivityStarted => "ActivityStarted",
+            EventKind::ActivityStarted { .. } => "ActivityStarted",
             EventKind::ActivitySucceeded { .. } => "ActivitySucceeded",
             EventKind::ActivityFailed { .. } => "ActivityFailed",
             EventKind::ActivityTimedOut { .. } => "ActivityTimedOut",
             EventKind::TaskScheduled { .. } => "TaskScheduled",
             EventKind::TaskStarted { .. } => "TaskStarted",
             EventKind::TaskSubmitted { .. } => "TaskSubmitted",
+            EventKind::TaskSubmitFailed { .. } => "TaskSubmitFailed",
             EventKind::TaskSucceeded { .. } => "TaskSucceeded",
             EventKind::TaskFailed { .. } => "TaskFailed",
             EventKind::TaskTimedOut { .. } => "TaskTimedOut",

@@ -22,6 +22,7 @@ mod step;
 mod template;
 pub mod test_state;
 mod time;
+mod token;
 
 pub use command::{Command, MapRunSpec, Outcome, ProcessorPath, TaskInvocation};
 pub use definition::{ExecutionType, StateMachine};
@@ -32,3 +33,4 @@ pub use history::{EventKind, HistoryEvent, StateType};
 pub use resource::{Pattern, Resource};
 pub use step::{StepError, step};
 pub use time::Timestamp;
+pub use token::TaskToken;

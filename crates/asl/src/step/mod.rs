@@ -114,8 +114,12 @@ fn check(execution: &Execution, event: &Event) -> Result<(), StepError> {
     }
     match *event {
         Event::Started | Event::StopRequested { .. } => Ok(()),
-        Event::TaskStarted { task }
+        Event::TaskScheduled { task }
+        | Event::TaskRefused { task, .. }
+        | Event::TaskStarted { task }
+        | Event::ActivityStarted { task, .. }
         | Event::TaskSubmitted { task, .. }
+        | Event::TaskSubmitFailed { task, .. }
         | Event::TaskSucceeded { task, .. }
         | Event::TaskFailed { task, .. }
         | Event::TaskHeartbeat { task } => match task.0 {
@@ -141,6 +145,10 @@ impl Step<'_> {
         match event {
             Event::Started => {}
             Event::StopRequested { error, cause } => self.stop(error, cause),
+            Event::TaskScheduled { task } => self.task_scheduled(task),
+            Event::TaskRefused { task, cause } => self.task_refused(task, cause),
+            Event::ActivityStarted { task, worker } => self.activity_started(task, worker),
+            Event::TaskSubmitFailed { task, error, cause } => self.task_submit_failed(task, error, cause),
             Event::TaskStarted { task } => self.task_started(task),
             Event::TaskSubmitted { task, output } => self.task_submitted(task, output),
             Event::TaskSucceeded { task, output } => self.task_succeeded(task, output),

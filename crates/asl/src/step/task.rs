@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::flow::{Step, current};
-use crate::command::TaskInvocation;
+use crate::command::{Command, TaskInvocation};
 use crate::definition::{Handling, Kind, Setting, State, Task};
 use crate::error::{Failure, HEARTBEAT_TIMEOUT, TIMEOUT};
 use crate::event::TaskId;
 use crate::execution::{Activity, Branch, BranchId, Heartbeat, TimerPurpose};
 use crate::history::EventKind;
 use crate::resource::{Pattern, Resource};
+use crate::token::TaskToken;
 
 impl Step<'_> {
     pub(super) fn task(&mut self, id: BranchId, mut branch: Branch, state: &State, task: &Task) {
@@ -24,7 +25,11 @@ impl Step<'_> {
         };
         let TaskInvocation { task, timeout_s, heartbeat_s, .. } = invocation;
         let resource = invocation.resource.clone();
-        self.record_in(&mut branch, scheduled(&invocation));
+        // Whether an activity is there is not for us to know: see `task_scheduled`.
+        let is_scheduled = !matches!(resource, Resource::Activity { .. });
+        if is_scheduled {
+            self.record_in(&mut branch, scheduled(&invocation));
+        }
         self.invoke(id, invocation);
         let timeout =
             timeout_s.map(|seconds| self.start_timer(TimerPurpose::TaskTimeout(id), self.at.plus_seconds(seconds)));
@@ -32,18 +37,26 @@ impl Step<'_> {
             timer: self.start_timer(TimerPurpose::Heartbeat(id), self.at.plus_seconds(interval_s)),
             interval_s,
         });
-        self.park(id, branch, Activity::Task { task, resource, is_started: false, timeout, heartbeat });
+        self.park(id, branch, Activity::Task { task, resource, is_scheduled, is_started: false, timeout, heartbeat });
     }
 
     fn invocation(&mut self, branch: &Branch, state: &State, task: &Task) -> Result<TaskInvocation, Failure> {
         let input = self.effective_input(branch, state)?;
         let timeout_s = self.seconds(&task.timeout, "TimeoutSecondsPath", &input, branch, state)?;
         let heartbeat_s = self.seconds(&task.heartbeat, "HeartbeatSecondsPath", &input, branch, state)?;
-        let waits_for_token = matches!(
-            task.resource,
-            Resource::Activity { .. } | Resource::Service { pattern: Pattern::WaitForTaskToken, .. }
-        );
-        let token = waits_for_token.then(|| self.execution.random.uuid());
+        // A `.sync` task may be ended by its token, too.
+        let waits_for_token = match &task.resource {
+            Resource::Function { .. } => false,
+            Resource::Activity { .. } => true,
+            Resource::Service { pattern, .. } => *pattern != Pattern::RequestResponse,
+        };
+        // Given out only if the parameters can be made: old journals count so.
+        let task_id = TaskId(self.execution.issued.task + 1);
+        let token = waits_for_token.then(|| {
+            let (high, low) = (self.execution.random.next_u64(), self.execution.random.next_u64());
+            let secret = u128::from(high) << 64 | u128::from(low);
+            TaskToken { key: self.execution.context.token_key, task: task_id, secret }.to_string()
+        });
         let arguments = self.parameters(task.parameters.as_ref(), branch, state, token.as_deref(), input)?;
         Ok(TaskInvocation {
             task: self.next_task(),
@@ -79,6 +92,53 @@ impl Step<'_> {
                 "The {field} field refers to value \"{value}\" which is not a positive integer: {path}"
             ))),
         }
+    }
+
+    /// The activity is there.
+    pub(super) fn task_scheduled(&mut self, task: TaskId) {
+        let Some(effect) = self.execution.pending.tasks.get(&task).copied() else { return };
+        let Some(Command::InvokeTask(invocation)) = self.execution.pending.commands.get(&effect.order) else { return };
+        let kind = scheduled(invocation);
+        let Some(mut branch) = self.execution.branches.remove(&effect.of) else { return };
+        if let Activity::Task { is_scheduled, .. } = &mut branch.activity
+            && !std::mem::replace(is_scheduled, true)
+        {
+            self.record_in(&mut branch, kind);
+        }
+        self.execution.branches.insert(effect.of, branch);
+    }
+
+    /// The activity is not there.
+    pub(super) fn task_refused(&mut self, task: TaskId, cause: String) {
+        let Some(id) = self.end_task(task) else { return };
+        let Some((branch, _)) = self.end_attempt(id) else { return };
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        let failure = Failure::runtime(cause).in_state(&state.name, branch.entered_id);
+        self.fail(id, branch, state, failure);
+    }
+
+    /// A worker took the task of an activity.
+    pub(super) fn activity_started(&mut self, task: TaskId, worker: Option<String>) {
+        let Some(id) = self.execution.pending.tasks.get(&task).map(|effect| effect.of) else { return };
+        let Some(mut branch) = self.execution.branches.remove(&id) else { return };
+        if let Activity::Task { is_started, .. } = &mut branch.activity
+            && !std::mem::replace(is_started, true)
+        {
+            self.record_in(&mut branch, EventKind::ActivityStarted { worker });
+        }
+        self.execution.branches.insert(id, branch);
+    }
+
+    /// The service did not take what the task would have waited for.
+    pub(super) fn task_submit_failed(&mut self, task: TaskId, error: String, cause: String) {
+        let Some(id) = self.end_task(task) else { return };
+        let Some((mut branch, resource)) = self.end_attempt(id) else { return };
+        let kind = EventKind::TaskSubmitFailed { resource, error: error.clone(), cause: cause.clone() };
+        self.record_in(&mut branch, kind);
+        let machine = self.execution.machine.clone();
+        let state = current(&machine, &branch);
+        self.fail(id, branch, state, Failure::new(&error, cause));
     }
 
     pub(super) fn task_started(&mut self, task: TaskId) {
@@ -222,7 +282,7 @@ fn scheduled(invocation: &TaskInvocation) -> EventKind {
 fn started(resource: &Resource) -> EventKind {
     match resource {
         Resource::Function { .. } => EventKind::LambdaFunctionStarted,
-        Resource::Activity { .. } => EventKind::ActivityStarted,
+        Resource::Activity { .. } => EventKind::ActivityStarted { worker: None },
         Resource::Service { .. } => EventKind::TaskStarted { resource: resource.clone() },
     }
 }

@@ -13,7 +13,11 @@ use super::HistoryRow;
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum StoredEvent {
     Started,
+    TaskScheduled { task: u64 },
+    TaskRefused { task: u64, cause: String },
     TaskStarted { task: u64 },
+    ActivityStarted { task: u64, worker: Option<String> },
+    TaskSubmitFailed { task: u64, error: String, cause: String },
     TaskSubmitted { task: u64, output: Value },
     TaskSucceeded { task: u64, output: Value },
     TaskFailed { task: u64, error: String, cause: String },
@@ -28,7 +32,11 @@ enum StoredEvent {
 pub(crate) fn event_to_text(event: &Event) -> String {
     let stored = match event.clone() {
         Event::Started => StoredEvent::Started,
+        Event::TaskScheduled { task } => StoredEvent::TaskScheduled { task: task.0 },
+        Event::TaskRefused { task, cause } => StoredEvent::TaskRefused { task: task.0, cause },
         Event::TaskStarted { task } => StoredEvent::TaskStarted { task: task.0 },
+        Event::ActivityStarted { task, worker } => StoredEvent::ActivityStarted { task: task.0, worker },
+        Event::TaskSubmitFailed { task, error, cause } => StoredEvent::TaskSubmitFailed { task: task.0, error, cause },
         Event::TaskSubmitted { task, output } => StoredEvent::TaskSubmitted { task: task.0, output },
         Event::TaskSucceeded { task, output } => StoredEvent::TaskSucceeded { task: task.0, output },
         Event::TaskFailed { task, error, cause } => StoredEvent::TaskFailed { task: task.0, error, cause },
@@ -46,7 +54,13 @@ pub(crate) fn event_from_text(text: &str) -> Result<Event, String> {
     let stored: StoredEvent = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(match stored {
         StoredEvent::Started => Event::Started,
+        StoredEvent::TaskScheduled { task } => Event::TaskScheduled { task: TaskId(task) },
+        StoredEvent::TaskRefused { task, cause } => Event::TaskRefused { task: TaskId(task), cause },
         StoredEvent::TaskStarted { task } => Event::TaskStarted { task: TaskId(task) },
+        StoredEvent::ActivityStarted { task, worker } => Event::ActivityStarted { task: TaskId(task), worker },
+        StoredEvent::TaskSubmitFailed { task, error, cause } => {
+            Event::TaskSubmitFailed { task: TaskId(task), error, cause }
+        }
         StoredEvent::TaskSubmitted { task, output } => Event::TaskSubmitted { task: TaskId(task), output },
         StoredEvent::TaskSucceeded { task, output } => Event::TaskSucceeded { task: TaskId(task), output },
         StoredEvent::TaskFailed { task, error, cause } => Event::TaskFailed { task: TaskId(task), error, cause },
@@ -112,9 +126,11 @@ fn details(kind: &EventKind) -> Value {
             ("timeout_s", timeout_s.map(Value::from)),
             ("heartbeat_s", heartbeat_s.map(Value::from)),
         ]),
-        EventKind::LambdaFunctionFailed { error, cause }
-        | EventKind::ActivityFailed { error, cause }
-        | EventKind::MapRunFailed { error, cause } => json!({ "error": error, "cause": cause }),
+        EventKind::ActivityStarted { worker } => present([("worker", worker.map(Value::String))]),
+        EventKind::ActivityFailed { error, cause } => present([("error", given(error)), ("cause", given(cause))]),
+        EventKind::LambdaFunctionFailed { error, cause } | EventKind::MapRunFailed { error, cause } => {
+            json!({ "error": error, "cause": cause })
+        }
         EventKind::LambdaFunctionTimedOut { error, cause } | EventKind::ActivityTimedOut { error, cause } => {
             present([("error", Some(Value::String(error))), ("cause", cause.map(Value::String))])
         }
@@ -129,8 +145,8 @@ fn details(kind: &EventKind) -> Value {
         EventKind::TaskSubmitted { resource, output } | EventKind::TaskSucceeded { resource, output } => {
             json!({ "resource": resource.arn(), "output": output })
         }
-        EventKind::TaskFailed { resource, error, cause } => {
-            json!({ "resource": resource.arn(), "error": error, "cause": cause })
+        EventKind::TaskFailed { resource, error, cause } | EventKind::TaskSubmitFailed { resource, error, cause } => {
+            present([("resource", Some(resource_text(&resource))), ("error", given(error)), ("cause", given(cause))])
         }
         EventKind::TaskTimedOut { resource, error, cause } => present([
             ("resource", Some(resource_text(&resource))),
@@ -146,7 +162,6 @@ fn details(kind: &EventKind) -> Value {
         EventKind::StateAborted { .. }
         | EventKind::ExecutionTimedOut
         | EventKind::LambdaFunctionStarted
-        | EventKind::ActivityStarted
         | EventKind::MapStateSucceeded
         | EventKind::MapStateFailed
         | EventKind::MapRunSucceeded
@@ -155,6 +170,11 @@ fn details(kind: &EventKind) -> Value {
         | EventKind::ParallelStateSucceeded
         | EventKind::ParallelStateFailed => json!({}),
     }
+}
+
+/// `SendTaskFailure` need not name an error.
+fn given(text: String) -> Option<Value> {
+    (!text.is_empty()).then_some(Value::String(text))
 }
 
 fn resource_text(resource: &Resource) -> Value {
@@ -176,7 +196,12 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let events = [
             Event::Started,
+            Event::TaskScheduled { task },
+            Event::TaskRefused { task, cause: text("c") },
             Event::TaskStarted { task },
+            Event::ActivityStarted { task, worker: Some(text("w")) },
+            Event::ActivityStarted { task, worker: None },
+            Event::TaskSubmitFailed { task, error: text("E"), cause: text("c") },
             Event::TaskSubmitted { task, output: json!({ "z": 1, "a": [null, 1.5] }) },
             Event::TaskSucceeded { task, output: json!("ü\u{0}") },
             Event::TaskFailed { task, error: text("E"), cause: text("c") },
