@@ -10,6 +10,7 @@ use starmap_asl::Timestamp;
 use starmap_engine::journal::sqlite::{self, SqliteJournal, SqliteReader};
 use starmap_engine::limits::{AWS_MAP_RUN_CONCURRENCY_MAX, Limits};
 use starmap_engine::names::Naming;
+use starmap_engine::services::NoServices;
 use starmap_engine::{Engine, Parts};
 use starmap_pipeline::store::{Store, StoreConfig};
 use starmap_workers::Workers;
@@ -64,6 +65,7 @@ impl Session {
             journal: Box::new(journal),
             invoker: Arc::clone(&workers) as _,
             objects: Arc::new(StoreObjects::new(store)),
+            services: Arc::new(NoServices),
             clock: Arc::new(now),
             runtime: tokio::runtime::Handle::current(),
             naming: Naming::default(),

@@ -5,6 +5,7 @@
 //! without threads. After a crash [`Core::recover`] replays the journal to the very same place.
 
 mod map_runs;
+mod tasks;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,19 +13,23 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use starmap_asl::{
-    Command, Event, Execution, ExecutionContext, MapRunId, Options, Outcome, StateMachine, TaskId, TaskInvocation,
-    TimerId, Timestamp, step,
+    Command, Event, Execution, ExecutionContext, MapRunId, Options, Outcome, StateMachine, TaskId, TimerId, Timestamp,
+    step,
 };
 
-use crate::integration::{self, Call};
 use crate::invoker;
 use crate::journal::{
-    self, Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRow, Parent, Reader, Sequence,
-    Status, Write, codec,
+    self, Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, MapRunRow, Parent, Reader, Sequence, Status, Write,
+    codec,
 };
 use crate::limits::Limits;
 use crate::map_run::MapRun;
 use crate::names::{Naming, derived_uuid, fingerprint};
+use crate::services::{ServiceCall, ServiceError};
+
+pub(crate) use self::tasks::execution_arn;
+use self::tasks::{Activities, Attempt, Ended, Recorded, Watcher};
+pub use self::tasks::{HandedOut, TokenAnswer, TokenRefusal};
 
 /// What happens to the core.
 #[derive(Debug)]
@@ -38,6 +43,19 @@ pub enum Input {
     TaskStarted { execution: ExecutionId, task: TaskId },
     /// A task's attempt ended.
     TaskEnded { execution: ExecutionId, task: TaskId, outcome: invoker::Outcome },
+    /// A service answered. `ended` is the execution that a `.sync` call started, if that has ended already.
+    ServiceAnswered {
+        execution: ExecutionId,
+        task: TaskId,
+        result: Result<Value, ServiceError>,
+        ended: Option<Box<ExecutionRecord>>,
+    },
+    /// A worker asks for a task of an activity; `poll` is its number.
+    ActivityPolled { activity: String, poll: u64, worker: Option<String> },
+    /// It does not ask any more.
+    PollEnded { activity: String, poll: u64 },
+    /// It was gone before it got the task.
+    HandedBack { handed: Box<HandedOut> },
     /// A timer is due.
     TimerFired { execution: ExecutionId, timer: TimerId },
 }
@@ -65,6 +83,12 @@ pub enum Effect {
     Invoke { execution: ExecutionId, task: TaskId, function: String, payload: Vec<u8> },
     /// Give up an invocation.
     CancelInvoke { execution: ExecutionId, task: TaskId },
+    /// Call a service.
+    Call { execution: ExecutionId, task: TaskId, call: Box<ServiceCall> },
+    /// Give up a call.
+    CancelCall { execution: ExecutionId, task: TaskId },
+    /// Give a task to the worker that asked with this number.
+    HandOut { poll: u64, handed: Box<HandedOut> },
     /// Wake the execution at `due`.
     ArmTimer { execution: ExecutionId, timer: TimerId, due: Timestamp },
     /// Don't.
@@ -111,6 +135,12 @@ pub struct Core {
     machines: HashMap<String, StateMachine>,
     executions: HashMap<ExecutionId, Live>,
     map_runs: HashMap<MapRunRow, MapRun>,
+    /// Those in memory that are not children.
+    by_arn: HashMap<String, ExecutionId>,
+    activities: Activities,
+    watchers: HashMap<ExecutionId, Vec<Watcher>>,
+    /// Found by a recovery: tasks that wait for an execution, by its ARN.
+    unwatched: Vec<(Watcher, String)>,
     last_execution: u64,
     last_map_run: u64,
 }
@@ -127,16 +157,13 @@ struct Live {
     execution: Execution,
     next_sequence: Sequence,
     last_history: u64,
-    calls: HashMap<TaskId, InFlight>,
+    name: String,
+    role_arn: String,
+    input: Arc<Value>,
+    started_at: Timestamp,
+    attempts: HashMap<TaskId, Attempt>,
     map_runs: HashMap<MapRunId, MapRunRow>,
     payload_bytes_max: Option<usize>,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    function: String,
-    enveloped: bool,
-    started: bool,
 }
 
 type Queue = VecDeque<(ExecutionId, Event)>;
@@ -150,6 +177,10 @@ impl Core {
             machines: HashMap::new(),
             executions: HashMap::new(),
             map_runs: HashMap::new(),
+            by_arn: HashMap::new(),
+            activities: Activities::default(),
+            watchers: HashMap::new(),
+            unwatched: Vec::new(),
             last_execution: last_rows.0.0,
             last_map_run: last_rows.1.0,
         }
@@ -175,9 +206,9 @@ impl Core {
         self.executions.contains_key(&execution)
     }
 
-    /// Whether an execution of that ARN is in memory.
+    /// Whether an execution of that ARN, not a child, is in memory.
     pub fn has_arn(&self, arn: &str) -> bool {
-        self.executions.values().any(|live| live.arn == arn)
+        self.by_arn.contains_key(arn)
     }
 
     /// Item counts of the map runs that an execution has under way.
@@ -189,7 +220,7 @@ impl Core {
         rows.sort_unstable();
         let in_flight = |run: &MapRun| {
             let children = run.running().filter_map(|child| self.executions.get(&child));
-            children.filter(|child| child.calls.values().any(|call| call.started)).count() as u64
+            children.filter(|child| child.has_worker()).count() as u64
         };
         rows.iter().filter_map(|row| self.map_runs.get(row)).map(|run| run.progress(in_flight(run))).collect()
     }
@@ -210,15 +241,20 @@ impl Core {
                 queue.push_back((execution, Event::StopRequested { error, cause }));
             }
             Input::TaskStarted { execution, task } => {
-                let call = self.executions.get_mut(&execution).and_then(|live| live.calls.get_mut(&task));
-                if let Some(call) = call {
-                    call.started = true;
-                    queue.push_back((execution, Event::TaskStarted { task }));
-                }
+                queue.extend(self.function_started(execution, task).map(|event| (execution, event)));
             }
             Input::TaskEnded { execution, task, outcome } => {
-                queue.extend(self.task_ended(at, execution, task, outcome, turn).map(|event| (execution, event)));
+                queue.extend(self.function_ended(at, execution, task, outcome, turn).map(|event| (execution, event)));
             }
+            Input::ServiceAnswered { execution, task, result, ended } => {
+                let events = self.service_answered(execution, task, result, ended.as_deref());
+                queue.extend(events.into_iter().map(|event| (execution, event)));
+            }
+            Input::ActivityPolled { activity, poll, worker } => {
+                self.poll(&activity, poll, worker, turn, &mut queue);
+            }
+            Input::PollEnded { activity, poll } => self.poll_ended(&activity, poll),
+            Input::HandedBack { handed } => self.hand_back(&handed, turn, &mut queue),
             Input::TimerFired { execution, timer } => queue.push_back((execution, Event::TimerFired { timer })),
         }
         self.drain(at, queue, turn);
@@ -261,20 +297,8 @@ impl Core {
                 live.last_history = event.id;
                 turn.batch.writes.push(Write::History { execution: id, row: codec::history_row(&event) });
             }
-            Command::InvokeTask(TaskInvocation { task, resource, arguments, .. }) => {
-                match integration::call(&resource, arguments) {
-                    Ok(call) => turn.effects.push(live.begin_call(id, task, call)),
-                    Err(refused) => queue.push_back((
-                        id,
-                        Event::TaskFailed { task, error: refused.error.to_owned(), cause: refused.cause },
-                    )),
-                }
-            }
-            Command::CancelTask { task } => {
-                if live.calls.remove(&task).is_some() {
-                    turn.effects.push(Effect::CancelInvoke { execution: id, task });
-                }
-            }
+            Command::InvokeTask(invocation) => self.begin_task(id, invocation, None, turn, queue),
+            Command::CancelTask { task } => self.cancel_task(id, task, turn, queue),
             Command::StartTimer { timer, due } => turn.effects.push(Effect::ArmTimer { execution: id, timer, due }),
             Command::CancelTimer { timer } => turn.effects.push(Effect::DisarmTimer { execution: id, timer }),
             Command::StartMapRun { map_run, spec } => self.start_map_run(at, id, map_run, spec, turn, queue),
@@ -309,6 +333,7 @@ impl Core {
         };
         // The caller made sure that the machine is known; without it there is nothing to run.
         if let Some(machine) = self.machines.get(&record.state_machine_arn).cloned() {
+            self.by_arn.insert(record.arn.clone(), id);
             self.executions.insert(id, self.live(&record, machine, new.state_machine_name, 0));
         }
         turn.batch.writes.push(Write::Execution(Box::new(record)));
@@ -324,74 +349,63 @@ impl Core {
             state_machine_id: record.state_machine_arn.clone(),
             state_machine_name: machine_name.clone(),
             redrive_count: 0,
+            token_key: record.id.0,
         };
+        let input = Arc::new(record.input.clone());
         let options = Options { payload_bytes_max: record.payload_bytes_max, seed: fingerprint(&[&record.arn], 0) };
         Live {
             arn: record.arn.clone(),
             state_machine_arn: record.state_machine_arn.clone(),
-            execution: Execution::new(machine.clone(), context, record.input.clone(), options),
+            role_arn: context.role_arn.clone(),
+            execution: Execution::new(machine.clone(), context, Arc::clone(&input), options),
+            name: record.name.clone(),
+            input,
+            started_at: record.started_at,
             machine,
             machine_name,
             parent: record.parent,
             nesting,
             next_sequence: 0,
             last_history: 0,
-            calls: HashMap::new(),
+            attempts: HashMap::new(),
             map_runs: HashMap::new(),
             payload_bytes_max: record.payload_bytes_max,
         }
     }
 
-    fn task_ended(
-        &mut self,
-        at: Timestamp,
-        execution: ExecutionId,
-        task: TaskId,
-        outcome: invoker::Outcome,
-        turn: &mut Turn,
-    ) -> Option<Event> {
-        let call = self.executions.get_mut(&execution)?.calls.remove(&task)?;
-        if let Some(report) = outcome.report {
-            turn.batch.writes.push(Write::Invocation(InvocationRow {
-                execution,
-                task: task.0,
-                function: report.function,
-                request_id: report.request_id,
-                log_stream: report.log_stream,
-                duration_ms: report.duration_ms,
-                billed_ms: report.billed_ms,
-                memory_mib: report.memory_mib,
-                max_memory_used_mib: report.max_memory_used_mib,
-                init_ms: report.init_ms,
-                error: outcome.result.as_ref().err().map(|error| error.error_name().to_owned()),
-                at,
-            }));
-        }
-        Some(match outcome.result {
-            Ok(answer) => match integration::answer(call.enveloped, &call.function, &answer) {
-                Ok(output) => Event::TaskSucceeded { task, output },
-                Err(refused) => Event::TaskFailed { task, error: refused.error.to_owned(), cause: refused.cause },
-            },
-            Err(error) => Event::TaskFailed { task, error: error.error_name().to_owned(), cause: error.cause() },
-        })
-    }
-
     fn finish(&mut self, at: Timestamp, id: ExecutionId, ending: Ending, turn: &mut Turn, queue: &mut Queue) {
-        let Some(live) = self.executions.remove(&id) else {
+        let Some(mut live) = self.executions.remove(&id) else {
             return;
         };
-        turn.effects.extend(live.calls.keys().map(|&task| Effect::CancelInvoke { execution: id, task }));
-        for row in live.map_runs.into_values() {
+        self.give_up_all(id, &mut live, turn, queue);
+        for row in std::mem::take(&mut live.map_runs).into_values() {
             self.end_map_run(at, row, Status::Aborted, turn, queue);
         }
         turn.batch.writes.push(Write::ExecutionEnded { execution: id, at, ending: ending.clone() });
         let mut notice_parent = None;
-        if let Some(Parent { map_run, item_index }) = live.parent
-            && let Some(run) = self.map_runs.get_mut(&map_run)
-        {
-            notice_parent = Some((run.parent, item_index));
-            run.ended(item_index, &ending);
-            self.advance_map_run(at, map_run, turn, queue);
+        match live.parent {
+            Some(Parent { map_run, item_index }) => {
+                if let Some(run) = self.map_runs.get_mut(&map_run) {
+                    notice_parent = Some((run.parent, item_index));
+                    run.ended(item_index, &ending);
+                    self.advance_map_run(at, map_run, turn, queue);
+                }
+            }
+            None => {
+                self.by_arn.remove(&live.arn);
+                if self.watchers.contains_key(&id) {
+                    let ended = Ended {
+                        arn: &live.arn,
+                        name: &live.name,
+                        state_machine_arn: &live.state_machine_arn,
+                        input: &live.input,
+                        started_at: live.started_at,
+                        stopped_at: at,
+                        ending: Arc::new(ending.clone()),
+                    };
+                    self.answer_watchers(id, &ended, queue);
+                }
+            }
         }
         turn.effects.push(Effect::Ended { execution: id, parent: notice_parent, ending });
     }
@@ -418,14 +432,6 @@ impl Core {
             cause: Some(cause),
         };
         self.finish(at, id, ending, turn, queue);
-    }
-}
-
-impl Live {
-    fn begin_call(&mut self, execution: ExecutionId, task: TaskId, call: Call) -> Effect {
-        let Call { function, payload, enveloped } = call;
-        self.calls.insert(task, InFlight { function: function.clone(), enveloped, started: false });
-        Effect::Invoke { execution, task, function, payload: payload.to_string().into_bytes() }
     }
 }
 
@@ -458,14 +464,14 @@ impl Core {
             }
         };
         let mut runs = Vec::new();
-        self.reload(journal, &record, definition, machine.name, 0, turn, &mut runs)?;
         let mut queue = Queue::new();
+        self.reload(journal, &record, definition, machine.name, 0, turn, &mut queue, &mut runs)?;
         // The outer runs come first; children that end by starting see their runs complete.
         for row in runs {
             self.advance_map_run(at, row, turn, &mut queue);
         }
         self.drain(at, queue, turn);
-        Ok(())
+        self.watch_again(at, journal, turn)
     }
 
     #[allow(clippy::too_many_arguments, reason = "private, and each argument is one thing that replay needs")]
@@ -477,11 +483,14 @@ impl Core {
         machine_name: String,
         nesting: u32,
         turn: &mut Turn,
+        queue: &mut Queue,
         runs: &mut Vec<MapRunRow>,
     ) -> Result<(), journal::Error> {
         let id = record.id;
         let mut live = self.live(record, machine.clone(), machine_name.clone(), nesting);
+        let mut recorded = Recorded::default();
         for (at, event) in journal.events(id)? {
+            recorded.note(&event);
             let commands = guarded_step(&mut live.execution, at, event).map_err(|bug| missing(id, &bug))?;
             live.next_sequence += 1;
             for command in commands {
@@ -490,15 +499,10 @@ impl Core {
                 }
             }
         }
-        let mut pending_runs = Vec::new();
+        let (mut tasks, mut pending_runs) = (Vec::new(), Vec::new());
         for command in live.execution.outstanding() {
             match command {
-                Command::InvokeTask(TaskInvocation { task, resource, arguments, .. }) => {
-                    match integration::call(&resource, arguments) {
-                        Ok(call) => turn.effects.push(live.begin_call(id, task, call)),
-                        Err(refused) => return Err(missing(id, &refused.cause)),
-                    }
-                }
+                Command::InvokeTask(invocation) => tasks.push(invocation),
                 Command::StartTimer { timer, due } => {
                     turn.effects.push(Effect::ArmTimer { execution: id, timer, due });
                 }
@@ -530,10 +534,16 @@ impl Core {
             self.map_runs.insert(known.row, run);
             runs.push(known.row);
         }
+        if record.parent.is_none() {
+            self.by_arn.insert(record.arn.clone(), id);
+        }
         self.executions.insert(id, live);
+        for invocation in tasks {
+            self.begin_task(id, invocation, Some(&recorded), turn, queue);
+        }
         for (child, processor) in children_to_reload {
             let record = journal.execution(child)?.ok_or_else(|| missing(child, "no such row"))?;
-            self.reload(journal, &record, processor, machine_name.clone(), nesting + 1, turn, runs)?;
+            self.reload(journal, &record, processor, machine_name.clone(), nesting + 1, turn, queue, runs)?;
         }
         Ok(())
     }

@@ -11,19 +11,22 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use serde_json::Value;
-use starmap_asl::{Event, StateMachine, TaskId, TimerId, Timestamp};
+use starmap_asl::{Event, StateMachine, TaskId, TaskToken, TimerId, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
-use crate::core::{Core, Effect, Input, MapRunProgress, NewExecution, Turn};
+use crate::core::{
+    Core, Effect, HandedOut, Input, MapRunProgress, NewExecution, TokenAnswer, TokenRefusal, Turn, execution_arn,
+};
 use crate::engine::{Error, Notice};
 use crate::invoker::{Invocation, Invoker, Outcome};
-use crate::journal::{Ending, ExecutionId, Journal, Reader, StateMachineRecord, Status, Write};
+use crate::journal::{Ending, ExecutionId, ExecutionRecord, Journal, Reader, StateMachineRecord, Status, Write};
 use crate::limits::MESSAGES_PER_TURN_MAX;
 use crate::names::{derived_uuid, invalid_name};
 use crate::objects::Objects;
+use crate::services::{ServiceCall, ServiceError, Services};
 
 pub(crate) enum Message {
     CreateStateMachine { name: String, definition: String, reply: Reply<String> },
@@ -34,6 +37,12 @@ pub(crate) enum Message {
     Progress { execution: ExecutionId, reply: Reply<Vec<MapRunProgress>> },
     TaskStarted { execution: ExecutionId, task: TaskId },
     TaskEnded { execution: ExecutionId, task: TaskId, outcome: Outcome },
+    ServiceAnswered { execution: ExecutionId, task: TaskId, result: Result<Value, ServiceError> },
+    Token { token: String, answer: TokenAnswer, reply: Reply<()> },
+    Activity { arn: String, exists: bool },
+    Poll { activity: String, poll: u64, worker: Option<String>, reply: oneshot::Sender<Box<HandedOut>> },
+    PollEnded { activity: String, poll: u64 },
+    HandedBack { handed: Box<HandedOut> },
     Shutdown { reply: Reply<()> },
 }
 
@@ -69,6 +78,7 @@ pub(crate) struct Driver {
     pub reader: Arc<dyn Reader>,
     pub invoker: Arc<dyn Invoker>,
     pub objects: Arc<dyn Objects>,
+    pub services: Arc<dyn Services>,
     pub clock: Arc<dyn Clock>,
     pub runtime: Handle,
     pub sender: Sender<Message>,
@@ -76,6 +86,7 @@ pub(crate) struct Driver {
     invocations: HashMap<(ExecutionId, TaskId), AbortHandle>,
     timers: BinaryHeap<Reverse<(Timestamp, ExecutionId, TimerId)>>,
     armed: HashSet<(ExecutionId, TimerId)>,
+    polls: HashMap<u64, oneshot::Sender<Box<HandedOut>>>,
     waiters: HashMap<ExecutionId, Vec<Reply<Ending>>>,
     attempts: u64,
 }
@@ -95,6 +106,7 @@ impl Driver {
         journal: Box<dyn Journal>,
         invoker: Arc<dyn Invoker>,
         objects: Arc<dyn Objects>,
+        services: Arc<dyn Services>,
         clock: Arc<dyn Clock>,
         runtime: Handle,
         sender: Sender<Message>,
@@ -106,6 +118,7 @@ impl Driver {
             journal,
             invoker,
             objects,
+            services,
             clock,
             runtime,
             sender,
@@ -113,6 +126,7 @@ impl Driver {
             invocations: HashMap::new(),
             timers: BinaryHeap::new(),
             armed: HashSet::new(),
+            polls: HashMap::new(),
             waiters: HashMap::new(),
             attempts: 0,
         }
@@ -211,6 +225,25 @@ impl Driver {
                 self.invocations.remove(&(execution, task));
                 self.core.take_in(at, Input::TaskEnded { execution, task, outcome }, turn);
             }
+            Message::ServiceAnswered { execution, task, result } => {
+                self.invocations.remove(&(execution, task));
+                let ended = self.ended(&result);
+                self.core.take_in(at, Input::ServiceAnswered { execution, task, result, ended }, turn);
+            }
+            Message::Token { token, answer, reply } => {
+                let answered = self.answer_token(at, &token, answer, turn);
+                answers.push(Box::new(move || drop(reply.send(answered))));
+            }
+            Message::Activity { arn, exists } => self.core.set_activity(&arn, exists),
+            Message::Poll { activity, poll, worker, reply } => {
+                self.polls.insert(poll, reply);
+                self.core.take_in(at, Input::ActivityPolled { activity, poll, worker }, turn);
+            }
+            Message::PollEnded { activity, poll } => {
+                self.polls.remove(&poll);
+                self.core.take_in(at, Input::PollEnded { activity, poll }, turn);
+            }
+            Message::HandedBack { handed } => drop(self.core.take_in(at, Input::HandedBack { handed }, turn)),
             Message::Shutdown { .. } => {}
         }
     }
@@ -287,6 +320,29 @@ impl Driver {
         Ok(Started { id: record.id, arn: record.arn, started_at: record.started_at })
     }
 
+    /// The execution that a call has started, if it has ended already.
+    fn ended(&self, result: &Result<Value, ServiceError>) -> Option<Box<ExecutionRecord>> {
+        let arn = execution_arn(result.as_ref().ok()?)?;
+        if self.core.has_arn(arn) {
+            return None;
+        }
+        let record = self.reader.execution_by_arn(arn).ok().flatten()?;
+        (record.status != Status::Running).then(|| Box::new(record))
+    }
+
+    fn answer_token(&mut self, at: Timestamp, token: &str, answer: TokenAnswer, turn: &mut Turn) -> Result<(), Error> {
+        let token = TaskToken::parse(token).ok_or(Error::InvalidToken)?;
+        match self.core.answer_token(at, &token, answer, turn) {
+            Ok(()) => Ok(()),
+            Err(TokenRefusal::Invalid) => Err(Error::InvalidToken),
+            Err(TokenRefusal::TaskEnded) => Err(Error::TaskTimedOut),
+            Err(TokenRefusal::NotLive) => match self.reader.execution(ExecutionId(token.key))? {
+                Some(_) => Err(Error::TaskTimedOut),
+                None => Err(Error::TaskDoesNotExist),
+            },
+        }
+    }
+
     fn wait(&mut self, execution: ExecutionId, reply: Reply<Ending>, turn: &Turn) {
         // What ended in this very turn is not in the journal yet; its effect will tell the waiter.
         let ends_now =
@@ -320,6 +376,21 @@ impl Driver {
             Effect::CancelInvoke { execution, task } => {
                 if let Some(invocation) = self.invocations.remove(&(execution, task)) {
                     invocation.abort();
+                }
+            }
+            Effect::Call { execution, task, call } => self.call(execution, task, *call),
+            Effect::CancelCall { execution, task } => {
+                if let Some(call) = self.invocations.remove(&(execution, task)) {
+                    call.abort();
+                }
+            }
+            Effect::HandOut { poll, handed } => {
+                let refused = match self.polls.remove(&poll) {
+                    Some(worker) => worker.send(handed).err(),
+                    None => Some(handed),
+                };
+                if let Some(handed) = refused {
+                    let _ = self.sender.send(Message::HandedBack { handed });
                 }
             }
             Effect::ArmTimer { execution, timer, due } => {
@@ -357,6 +428,16 @@ impl Driver {
                 outcome = &mut invoking => outcome,
             };
             let _ = sender.send(Message::TaskEnded { execution, task, outcome });
+        });
+        self.invocations.insert((execution, task), joined.abort_handle());
+    }
+
+    fn call(&mut self, execution: ExecutionId, task: TaskId, call: ServiceCall) {
+        let calling = Arc::clone(&self.services).call(call);
+        let sender = self.sender.clone();
+        let joined = self.runtime.spawn(async move {
+            let result = calling.await;
+            let _ = sender.send(Message::ServiceAnswered { execution, task, result });
         });
         self.invocations.insert((execution, task), joined.abort_handle());
     }

@@ -1,21 +1,25 @@
 //! The engine as callers see it: a handle to the driver's thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use serde_json::Value;
 use starmap_asl::Diagnostic;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::clock::Clock;
-use crate::core::{Core, MapRunProgress};
+use crate::core::{Core, MapRunProgress, TokenAnswer};
 use crate::driver::{Driver, Message, Reply, Start, Started};
 use crate::invoker::Invoker;
 use crate::journal::{self, Ending, ExecutionId, Journal, Reader, Status};
 use crate::limits::{Limits, NOTICES_MAX};
 use crate::names::Naming;
 use crate::objects::Objects;
+use crate::services::Services;
 
 /// Something that a progress display wants to know. May be lost by a slow listener; the journal is the truth.
 #[derive(Debug, Clone)]
@@ -94,6 +98,15 @@ pub enum Error {
         /// Its ARN.
         arn: String,
     },
+    /// Not a task token at all, or not the one of its task.
+    #[error("Invalid Token: 'Invalid token'")]
+    InvalidToken,
+    /// A token of no execution that is known here.
+    #[error("Task Does Not Exist: 'Provided task does not exist'")]
+    TaskDoesNotExist,
+    /// The task has ended without this answer.
+    #[error("Task Timed Out: 'Provided task does not exist anymore'")]
+    TaskTimedOut,
     /// Only a running execution can be resumed.
     #[error("execution {arn} has ended ({})", .status.as_str())]
     HasEnded {
@@ -116,6 +129,8 @@ pub struct Parts {
     pub invoker: Arc<dyn Invoker>,
     /// Where map runs read their items and write their results.
     pub objects: Arc<dyn Objects>,
+    /// The other services that Tasks can call.
+    pub services: Arc<dyn Services>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where invocations wait for their answers.
@@ -131,6 +146,7 @@ pub struct Engine {
     sender: Sender<Message>,
     notices: broadcast::Sender<Notice>,
     reader: Arc<dyn Reader>,
+    last_poll: AtomicU64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -155,6 +171,7 @@ impl Engine {
             parts.journal,
             parts.invoker,
             parts.objects,
+            parts.services,
             parts.clock,
             parts.runtime,
             sender.clone(),
@@ -162,7 +179,7 @@ impl Engine {
         );
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || driver.run(receiver));
         let thread = thread.map_err(|error| Error::Stopped { reason: format!("its thread did not start: {error}") })?;
-        Ok(Self { sender, notices, reader, thread: Some(thread) })
+        Ok(Self { sender, notices, reader, last_poll: AtomicU64::new(0), thread: Some(thread) })
     }
 
     /// Creates a state machine; the same name with the same definition is the same state machine.
@@ -211,6 +228,70 @@ impl Engine {
         self.ask(|reply| Message::Wait { execution, reply }).await
     }
 
+    /// Ends a task by its token with a result. Once this returns, the answer survives a crash.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], [`Error::TaskDoesNotExist`], [`Error::TaskTimedOut`].
+    pub async fn send_task_success(&self, token: &str, output: Value) -> Result<(), Error> {
+        self.answer_token(token, TokenAnswer::Succeeded { output }).await
+    }
+
+    /// Ends a task by its token with an error; name and cause may be empty.
+    ///
+    /// # Errors
+    /// As [`Engine::send_task_success`].
+    pub async fn send_task_failure(&self, token: &str, error: String, cause: String) -> Result<(), Error> {
+        self.answer_token(token, TokenAnswer::Failed { error, cause }).await
+    }
+
+    /// Says that a task lives: its heartbeat time-out starts anew.
+    ///
+    /// # Errors
+    /// As [`Engine::send_task_success`].
+    pub async fn send_task_heartbeat(&self, token: &str) -> Result<(), Error> {
+        self.answer_token(token, TokenAnswer::Heartbeat).await
+    }
+
+    async fn answer_token(&self, token: &str, answer: TokenAnswer) -> Result<(), Error> {
+        let token = token.to_owned();
+        self.ask(|reply| Message::Token { token, answer, reply }).await
+    }
+
+    /// Says whether an activity is there. What is asked of the engine afterwards sees it so.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn set_activity(&self, arn: &str, exists: bool) -> Result<(), Error> {
+        self.sender.send(Message::Activity { arn: arn.to_owned(), exists }).map_err(|_| stopped())
+    }
+
+    /// Waits up to `patience` for a task of an activity; the oldest task goes to the worker that has waited longest.
+    ///
+    /// The task is the worker's once this returns, and its start is recorded. A worker that drops the future gets none.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn activity_task(
+        &self,
+        activity: &str,
+        worker: Option<String>,
+        patience: Duration,
+    ) -> Result<Option<ActivityTask>, Error> {
+        let (reply, handed) = oneshot::channel();
+        let poll = Poll {
+            sender: self.sender.clone(),
+            activity: activity.to_owned(),
+            number: self.last_poll.fetch_add(1, Ordering::Relaxed),
+        };
+        let (activity, number) = (poll.activity.clone(), poll.number);
+        self.sender.send(Message::Poll { activity, poll: number, worker, reply }).map_err(|_| stopped())?;
+        match tokio::time::timeout(patience, handed).await {
+            Ok(Ok(handed)) => Ok(Some(ActivityTask { token: handed.token, input: handed.input })),
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Item counts of the map runs that an execution has under way now.
     ///
     /// # Errors
@@ -239,10 +320,35 @@ impl Engine {
     }
 
     async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, Error> {
-        let stopped = || Error::Stopped { reason: "its driver has ended; the log says why".to_owned() };
         let (reply, answer) = oneshot::channel();
         self.sender.send(message(reply)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> Error {
+    Error::Stopped { reason: "its driver has ended; the log says why".to_owned() }
+}
+
+/// A task of an activity that was given to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActivityTask {
+    /// What the worker answers with.
+    pub token: String,
+    /// The task's input.
+    pub input: Value,
+}
+
+/// A worker that waits; dropped when it does not any more.
+struct Poll {
+    sender: Sender<Message>,
+    activity: String,
+    number: u64,
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        let _ = self.sender.send(Message::PollEnded { activity: self.activity.clone(), poll: self.number });
     }
 }
 

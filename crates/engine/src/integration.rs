@@ -28,17 +28,14 @@ pub(crate) struct Refused {
 pub(crate) fn call(resource: &Resource, arguments: Value) -> Result<Call, Refused> {
     match resource {
         Resource::Function { arn } => Ok(Call { function: arn.clone(), payload: arguments, enveloped: false }),
-        Resource::Service { pattern: Pattern::RequestResponse, .. } if resource.is_lambda_invoke() => {
+        Resource::Service { pattern: Pattern::RequestResponse | Pattern::WaitForTaskToken, .. }
+            if resource.is_lambda_invoke() =>
+        {
             lambda_invoke(arguments)
         }
-        other => Err(Refused {
-            error: "States.Runtime",
-            cause: format!(
-                "the resource {} can't be run here yet; this version runs Lambda functions \
-                 (a function's ARN, or arn:aws:states:::lambda:invoke)",
-                other.arn()
-            ),
-        }),
+        other => {
+            Err(Refused { error: "States.Runtime", cause: format!("the resource {} is not one of AWS's", other.arn()) })
+        }
     }
 }
 

@@ -18,4 +18,4 @@ pub mod objects;
 pub mod services;
 
 pub use driver::{Start, Started};
-pub use engine::{Engine, Error, Notice, Parts};
+pub use engine::{ActivityTask, Engine, Error, Notice, Parts};

@@ -24,6 +24,9 @@ pub struct ServiceCall {
     pub pattern: Pattern,
     /// The call's parameters, with the names that the definition gives them (`Bucket`, `Key`, …).
     pub arguments: Value,
+    /// The same for every repetition of this call after a crash: what makes a repeated `startExecution` without a name
+    /// the same execution.
+    pub request_id: String,
     /// Who calls.
     pub execution_arn: String,
     /// As whom.

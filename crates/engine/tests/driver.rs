@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
@@ -11,6 +12,7 @@ use starmap_engine::journal::{Batch, Error as JournalError, Journal, Reader, Sta
 use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
 use starmap_engine::objects::NoObjects;
+use starmap_engine::services::{Answering, NoServices, ServiceCall, ServiceError, Services};
 use starmap_engine::{Engine, Error, Parts, Start};
 
 type Answer = dyn Fn(&str, Value) -> Option<Result<Value, &'static str>> + Send + Sync;
@@ -42,18 +44,25 @@ fn engine(
     journal: Box<dyn Journal>,
     answer: impl Fn(&str, Value) -> Option<Result<Value, &'static str>> + Send + Sync + 'static,
 ) -> Engine {
+    Engine::start(parts(journal, answer)).unwrap()
+}
+
+fn parts(
+    journal: Box<dyn Journal>,
+    answer: impl Fn(&str, Value) -> Option<Result<Value, &'static str>> + Send + Sync + 'static,
+) -> Parts {
     // Time stands still but moves on by a second with every look, so that timers fire without anyone waiting.
     let clock = AtomicI64::new(0);
-    Engine::start(Parts {
+    Parts {
         objects: Arc::new(NoObjects),
         journal,
         invoker: Arc::new(Functions(Box::new(answer))),
+        services: Arc::new(NoServices),
         clock: Arc::new(move || Timestamp(clock.fetch_add(1_000, Ordering::Relaxed))),
         runtime: tokio::runtime::Handle::current(),
         naming: Naming::default(),
         limits: Limits::default(),
-    })
-    .unwrap()
+    }
 }
 
 fn start(name: &str, input: Value) -> Start {
@@ -171,4 +180,128 @@ async fn a_full_disk_stops_the_engine_and_what_was_recorded_can_be_resumed() {
             second.shutdown().await;
         }
     }
+}
+
+/// Services that a test plays.
+struct Played(Box<dyn Fn(&ServiceCall) -> Result<Value, ServiceError> + Send + Sync>);
+
+impl Services for Played {
+    fn call(self: Arc<Self>, call: ServiceCall) -> Answering {
+        Box::pin(async move { (self.0)(&call) })
+    }
+}
+
+fn engine_with(
+    journal: Box<dyn Journal>,
+    services: impl Fn(&ServiceCall) -> Result<Value, ServiceError> + Send + Sync + 'static,
+) -> Engine {
+    Engine::start(Parts { services: Arc::new(Played(Box::new(services))), ..parts(journal, |_, _| None) }).unwrap()
+}
+
+fn history(engine: &Engine, started: &starmap_engine::Started) -> Vec<String> {
+    let rows = engine.reader().history(started.id, 0, 100).unwrap();
+    rows.into_iter().map(|row| row.name).collect()
+}
+
+const ACTIVITY: &str = "arn:aws:states:us-east-1:000000000000:activity:label";
+
+fn machine_of(resource: &str) -> String {
+    json!({"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": resource, "End": true}}}).to_string()
+}
+
+#[tokio::test]
+async fn a_task_of_an_activity_is_given_to_one_worker_and_ended_by_its_token() {
+    let journal = MemoryJournal::default();
+    let first = engine_with(Box::new(journal.clone()), |_| Ok(Value::Null));
+    first.create_state_machine("m", &machine_of(ACTIVITY)).await.unwrap();
+    let early = first.start_execution(start("early", json!(0))).await.unwrap();
+    let ending = first.wait(early.id).await.unwrap();
+    assert_eq!(ending.error.as_deref(), Some("States.Runtime"), "the activity is not there");
+    assert!(ending.cause.unwrap().ends_with(&format!("The activity {ACTIVITY} does not exist.")));
+
+    first.set_activity(ACTIVITY, true).unwrap();
+    let second = Duration::from_secs(60);
+    let waiting = first.activity_task(ACTIVITY, Some("w".to_owned()), second);
+    let one = first.start_execution(start("one", json!(1))).await.unwrap();
+    let two = first.start_execution(start("two", json!(2))).await.unwrap();
+    let task = waiting.await.unwrap().unwrap();
+    assert_eq!(task.input, json!(1), "the oldest comes first");
+    assert!(matches!(first.send_task_success("NoSuchTaskToken", json!(1)).await, Err(Error::InvalidToken)));
+    let stranger = task.token.replacen("AQ00", "AQ0f", 1);
+    assert!(matches!(first.send_task_success(&stranger, json!(1)).await, Err(Error::TaskDoesNotExist)));
+    first.send_task_heartbeat(&task.token).await.unwrap();
+    first.shutdown().await;
+
+    // The token is still good after a restart, and a task that nobody took is handed out then.
+    let again = engine_with(Box::new(journal.clone()), |_| Ok(Value::Null));
+    again.resume("one").await.unwrap();
+    again.resume("two").await.unwrap();
+    let other = again.activity_task(ACTIVITY, None, second).await.unwrap().unwrap();
+    assert_eq!(other.input, json!(2));
+    again.send_task_success(&task.token, json!("done")).await.unwrap();
+    again.send_task_failure(&other.token, "E".to_owned(), String::new()).await.unwrap();
+    assert_eq!(again.wait(one.id).await.unwrap().output, Some(json!("done")));
+    assert_eq!(again.wait(two.id).await.unwrap().error.as_deref(), Some("E"));
+    assert!(matches!(again.send_task_success(&task.token, json!(1)).await, Err(Error::TaskTimedOut)));
+    let expected =
+        ["ExecutionStarted", "TaskStateEntered", "ActivityScheduled", "ActivityStarted", "ActivitySucceeded"];
+    assert_eq!(history(&again, &one)[..5], expected);
+    assert_eq!(again.activity_task(ACTIVITY, None, Duration::ZERO).await.unwrap(), None);
+    again.shutdown().await;
+}
+
+#[tokio::test]
+async fn services_answer_fail_and_are_waited_for() {
+    let engine = engine_with(Box::new(MemoryJournal::default()), |call| match call.action.as_str() {
+        "getObject" => Ok(json!({ "key": call.arguments, "sdk": call.is_sdk, "service": call.service })),
+        _ => Err(ServiceError { error: "S3.NoSuchKeyException".to_owned(), cause: "c".to_owned() }),
+    });
+    let cases = [
+        ("aws-sdk:s3:getObject", Ok(json!({ "key": 1, "sdk": true, "service": "s3" })), "TaskSucceeded"),
+        ("aws-sdk:s3:headObject", Err("S3.NoSuchKeyException"), "TaskFailed"),
+        ("sqs:sendMessage.waitForTaskToken", Err("S3.NoSuchKeyException"), "TaskSubmitFailed"),
+    ];
+    for (number, (resource, expected, event)) in cases.into_iter().enumerate() {
+        let name = format!("m{number}");
+        let definition = machine_of(&format!("arn:aws:states:::{resource}"));
+        engine.create_state_machine(&name, &definition).await.unwrap();
+        let started = Start { state_machine: name, ..start("run", json!(1)) };
+        let started = engine.start_execution(started).await.unwrap();
+        let ending = engine.wait(started.id).await.unwrap();
+        assert_eq!(ending.output.ok_or(ending.error.as_deref().unwrap_or_default()), expected, "{resource}");
+        assert_eq!(history(&engine, &started)[2..5], ["TaskScheduled", "TaskStarted", event], "{resource}");
+    }
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_nested_execution_is_waited_for_and_stopped_with_its_parent() {
+    let child_arn = "arn:aws:states:us-east-1:000000000000:execution:child:c";
+    let engine = engine_with(Box::new(MemoryJournal::default()), move |_| Ok(json!({ "ExecutionArn": child_arn })));
+    let child = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1000000, "End": true}}}"#;
+    engine.create_state_machine("child", child).await.unwrap();
+    let parent = machine_of("arn:aws:states:::states:startExecution.sync:2");
+    engine.create_state_machine("m", &parent).await.unwrap();
+    let child = Start { state_machine: "child".to_owned(), ..start("c", json!({ "i": 1 })) };
+    let child = engine.start_execution(child).await.unwrap();
+    let first = engine.start_execution(start("first", json!({}))).await.unwrap();
+    while history(&engine, &first).len() < 5 {
+        tokio::task::yield_now().await;
+    }
+    engine.stop_execution(child.id, Some("E".to_owned()), Some("c".to_owned())).await.unwrap();
+    let ending = engine.wait(first.id).await.unwrap();
+    assert_eq!(ending.error.as_deref(), Some("States.TaskFailed"));
+    let cause: Value = serde_json::from_str(&ending.cause.unwrap()).unwrap();
+    assert_eq!(
+        (&cause["Status"], &cause["Error"], &cause["Input"]),
+        (&json!("ABORTED"), &json!("E"), &json!("{\"i\":1}"))
+    );
+    let expected =
+        ["TaskScheduled", "TaskStarted", "TaskSubmitted", "TaskFailed", "ExecutionFailed"].map(str::to_owned);
+    assert_eq!(history(&engine, &first)[2..], expected);
+
+    // One that has ended already answers at once.
+    let second = engine.start_execution(start("second", json!({}))).await.unwrap();
+    assert_eq!(engine.wait(second.id).await.unwrap().error.as_deref(), Some("States.TaskFailed"));
+    engine.shutdown().await;
 }

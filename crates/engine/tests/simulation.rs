@@ -210,6 +210,7 @@ impl World {
                     self.timers.retain(|(_, id, number)| (*id, *number) != (execution, timer));
                 }
                 Effect::Ended { .. } => {}
+                other => panic!("the simulated machine asks for no such thing: {other:?}"),
             }
         }
     }
