@@ -50,6 +50,8 @@ enum Command {
     /// Inspect, convert and create checkpoints
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Serve the AWS APIs (Step Functions) on a local address
+    Serve(commands::serve::ServeArgs),
     /// List, show and resume executions
     #[command(subcommand)]
     Executions(commands::executions::ExecutionsCommand),
@@ -115,6 +117,7 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Model(ModelCommand::Inspect(args)) => commands::model::inspect(&args, printer),
         Command::Model(ModelCommand::Convert(args)) => commands::model::convert(&args, printer),
         Command::Model(ModelCommand::Init(args)) => commands::model::init(&args, printer),
+        Command::Serve(args) => commands::serve::run(&args, printer),
         Command::Executions(command) => commands::executions::run(&command, printer),
         Command::Worker => Ok(ExitCode::SUCCESS),
     }

@@ -48,19 +48,29 @@ impl Settings {
 #[derive(Debug)]
 pub struct Session {
     /// The engine.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     workers: Arc<Workers>,
     data_root: DataRoot,
 }
 
 impl Session {
-    /// Starts engine and workers.
+    /// Starts engine and workers for one run.
     pub async fn open(data_root: DataRoot, settings: &Settings) -> anyhow::Result<Self> {
+        // Twice as many children as workers: whenever one finishes the next is waiting already.
+        let children_max = u32::try_from(settings.concurrency * 2).unwrap_or(AWS_MAP_RUN_CONCURRENCY_MAX);
+        let limits = Limits {
+            // AWS's limit on payloads does not bind one machine; `run` says when a run would exceed it there.
+            payload_bytes_max: None,
+            map_run_concurrency_max: children_max.min(AWS_MAP_RUN_CONCURRENCY_MAX),
+        };
+        Self::open_with(data_root, settings, limits).await
+    }
+
+    /// Starts engine and workers under the given limits.
+    pub async fn open_with(data_root: DataRoot, settings: &Settings, limits: Limits) -> anyhow::Result<Self> {
         let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
         let workers = Workers::start(functions::all(settings)?, functions::options(settings, &data_root.logs()))?;
         let store = Store::open(&settings.store())?;
-        // Twice as many children as workers: whenever one finishes the next is waiting already.
-        let children_max = u32::try_from(settings.concurrency * 2).unwrap_or(AWS_MAP_RUN_CONCURRENCY_MAX);
         let engine = Engine::start(Parts {
             journal: Box::new(journal),
             invoker: Arc::clone(&workers) as _,
@@ -69,13 +79,9 @@ impl Session {
             clock: Arc::new(now),
             runtime: tokio::runtime::Handle::current(),
             naming: Naming::default(),
-            limits: Limits {
-                // AWS's limit on payloads does not bind one machine; `run` says when a run would exceed it there.
-                payload_bytes_max: None,
-                map_run_concurrency_max: children_max.min(AWS_MAP_RUN_CONCURRENCY_MAX),
-            },
+            limits,
         })?;
-        Ok(Self { engine, workers, data_root })
+        Ok(Self { engine: Arc::new(engine), workers, data_root })
     }
 
     /// A reader of the journal beside the engine.

@@ -25,6 +25,7 @@ use crate::journal::{
 use crate::limits::Limits;
 use crate::map_run::MapRun;
 use crate::names::{Naming, derived_uuid, fingerprint};
+use crate::registry::{Revision, RevisionRow};
 use crate::services::{ServiceCall, ServiceError};
 
 pub(crate) use self::tasks::execution_arn;
@@ -63,10 +64,12 @@ pub enum Input {
 /// An execution to start.
 #[derive(Debug, Clone)]
 pub struct NewExecution {
-    /// The state machine, known to the core by [`Core::add_state_machine`].
-    pub state_machine_arn: String,
-    /// The state machine's name.
-    pub state_machine_name: String,
+    /// What is to run.
+    pub revision: Arc<Revision>,
+    /// The version that it is started by, if it is.
+    pub version_arn: Option<String>,
+    /// The alias that it is started by, if it is.
+    pub alias_arn: Option<String>,
     /// The execution's name.
     pub name: String,
     /// Its input.
@@ -132,7 +135,8 @@ pub struct MapRunProgress {
 pub struct Core {
     naming: Naming,
     limits: Limits,
-    machines: HashMap<String, StateMachine>,
+    /// Of executions that were recovered.
+    revisions: HashMap<RevisionRow, Arc<Revision>>,
     executions: HashMap<ExecutionId, Live>,
     map_runs: HashMap<MapRunRow, MapRun>,
     /// Those in memory that are not children.
@@ -149,9 +153,8 @@ pub struct Core {
 #[derive(Debug)]
 struct Live {
     arn: String,
-    state_machine_arn: String,
+    revision: Arc<Revision>,
     machine: StateMachine,
-    machine_name: String,
     parent: Option<Parent>,
     nesting: u32,
     execution: Execution,
@@ -169,12 +172,12 @@ struct Live {
 type Queue = VecDeque<(ExecutionId, Event)>;
 
 impl Core {
-    /// A core that knows no state machine yet; rows continue after those of the journal.
+    /// A core without executions; rows continue after those of the journal.
     pub fn new(naming: Naming, limits: Limits, last_rows: (ExecutionId, MapRunRow)) -> Self {
         Self {
             naming,
             limits,
-            machines: HashMap::new(),
+            revisions: HashMap::new(),
             executions: HashMap::new(),
             map_runs: HashMap::new(),
             by_arn: HashMap::new(),
@@ -184,16 +187,6 @@ impl Core {
             last_execution: last_rows.0.0,
             last_map_run: last_rows.1.0,
         }
-    }
-
-    /// Makes a state machine known.
-    pub fn add_state_machine(&mut self, arn: String, machine: StateMachine) {
-        self.machines.insert(arn, machine);
-    }
-
-    /// Whether a state machine is known.
-    pub fn knows(&self, state_machine_arn: &str) -> bool {
-        self.machines.contains_key(state_machine_arn)
     }
 
     /// How ARNs are written.
@@ -316,9 +309,12 @@ impl Core {
         let id = ExecutionId(self.last_execution);
         let record = ExecutionRecord {
             id,
-            arn: self.naming.execution(&new.state_machine_name, &new.name),
+            arn: self.naming.execution(&new.revision.state_machine_name, &new.name),
             name: new.name,
-            state_machine_arn: new.state_machine_arn,
+            state_machine_arn: new.revision.state_machine_arn.clone(),
+            revision: new.revision.row,
+            version_arn: new.version_arn,
+            alias_arn: new.alias_arn,
             processor: None,
             parent: None,
             input: new.input,
@@ -331,23 +327,23 @@ impl Core {
             started_at: at,
             stopped_at: None,
         };
-        // The caller made sure that the machine is known; without it there is nothing to run.
-        if let Some(machine) = self.machines.get(&record.state_machine_arn).cloned() {
+        // The caller made sure that the definition is valid; without it there is nothing to run.
+        if let Ok(machine) = new.revision.machine().cloned() {
             self.by_arn.insert(record.arn.clone(), id);
-            self.executions.insert(id, self.live(&record, machine, new.state_machine_name, 0));
+            self.executions.insert(id, self.live(&record, machine, new.revision, 0));
         }
         turn.batch.writes.push(Write::Execution(Box::new(record)));
         id
     }
 
-    fn live(&self, record: &ExecutionRecord, machine: StateMachine, machine_name: String, nesting: u32) -> Live {
+    fn live(&self, record: &ExecutionRecord, machine: StateMachine, revision: Arc<Revision>, nesting: u32) -> Live {
         let context = ExecutionContext {
             execution_id: record.arn.clone(),
             execution_name: record.name.clone(),
-            role_arn: self.naming.role(),
+            role_arn: revision.role_arn.clone(),
             start_time: record.started_at,
             state_machine_id: record.state_machine_arn.clone(),
-            state_machine_name: machine_name.clone(),
+            state_machine_name: revision.state_machine_name.clone(),
             redrive_count: 0,
             token_key: record.id.0,
         };
@@ -355,14 +351,13 @@ impl Core {
         let options = Options { payload_bytes_max: record.payload_bytes_max, seed: fingerprint(&[&record.arn], 0) };
         Live {
             arn: record.arn.clone(),
-            state_machine_arn: record.state_machine_arn.clone(),
             role_arn: context.role_arn.clone(),
             execution: Execution::new(machine.clone(), context, Arc::clone(&input), options),
             name: record.name.clone(),
             input,
             started_at: record.started_at,
             machine,
-            machine_name,
+            revision,
             parent: record.parent,
             nesting,
             next_sequence: 0,
@@ -397,7 +392,7 @@ impl Core {
                     let ended = Ended {
                         arn: &live.arn,
                         name: &live.name,
-                        state_machine_arn: &live.state_machine_arn,
+                        state_machine_arn: &live.revision.state_machine_arn,
                         input: &live.input,
                         started_at: live.started_at,
                         stopped_at: at,
@@ -451,21 +446,19 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), journal::Error> {
         let record = journal.execution(id)?.ok_or_else(|| missing(id, "no such row"))?;
-        let machine = journal
-            .state_machine(&record.state_machine_arn)?
-            .ok_or_else(|| missing(id, "its state machine is not there"))?;
-        let definition = match self.machines.get(&machine.arn) {
-            Some(definition) => definition.clone(),
+        let revision = match self.revisions.get(&record.revision) {
+            Some(revision) => Arc::clone(revision),
             None => {
-                let (parsed, _) = StateMachine::parse(&machine.definition);
-                let parsed = parsed.ok_or_else(|| missing(id, "this version does not accept its definition"))?;
-                self.machines.insert(machine.arn, parsed.clone());
-                parsed
+                let revision = journal.revision(record.revision)?;
+                let revision = Arc::new(revision.ok_or_else(|| missing(id, "its definition is not there"))?);
+                self.revisions.insert(record.revision, Arc::clone(&revision));
+                revision
             }
         };
+        let definition = revision.machine().map_err(|_| missing(id, "this version does not accept its definition"))?;
         let mut runs = Vec::new();
         let mut queue = Queue::new();
-        self.reload(journal, &record, definition, machine.name, 0, turn, &mut queue, &mut runs)?;
+        self.reload(journal, &record, definition.clone(), Arc::clone(&revision), 0, turn, &mut queue, &mut runs)?;
         // The outer runs come first; children that end by starting see their runs complete.
         for row in runs {
             self.advance_map_run(at, row, turn, &mut queue);
@@ -480,14 +473,14 @@ impl Core {
         journal: &dyn Reader,
         record: &ExecutionRecord,
         machine: StateMachine,
-        machine_name: String,
+        revision: Arc<Revision>,
         nesting: u32,
         turn: &mut Turn,
         queue: &mut Queue,
         runs: &mut Vec<MapRunRow>,
     ) -> Result<(), journal::Error> {
         let id = record.id;
-        let mut live = self.live(record, machine.clone(), machine_name.clone(), nesting);
+        let mut live = self.live(record, machine.clone(), Arc::clone(&revision), nesting);
         let mut recorded = Recorded::default();
         for (at, event) in journal.events(id)? {
             recorded.note(&event);
@@ -543,7 +536,7 @@ impl Core {
         }
         for (child, processor) in children_to_reload {
             let record = journal.execution(child)?.ok_or_else(|| missing(child, "no such row"))?;
-            self.reload(journal, &record, processor, machine_name.clone(), nesting + 1, turn, queue, runs)?;
+            self.reload(journal, &record, processor, Arc::clone(&revision), nesting + 1, turn, queue, runs)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use serde_json::Value;
-use starmap_asl::{Event, StateMachine, TaskId, TaskToken, TimerId, Timestamp};
+use starmap_asl::{Event, TaskId, TaskToken, TimerId, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::AbortHandle;
@@ -22,15 +22,16 @@ use crate::core::{
 };
 use crate::engine::{Error, Notice};
 use crate::invoker::{Invocation, Invoker, Outcome};
-use crate::journal::{Ending, ExecutionId, ExecutionRecord, Journal, Reader, StateMachineRecord, Status, Write};
+use crate::journal::{Ending, ExecutionId, ExecutionRecord, Journal, Reader, Status, Write};
 use crate::limits::MESSAGES_PER_TURN_MAX;
 use crate::names::{derived_uuid, invalid_name};
 use crate::objects::Objects;
+use crate::registry::Change;
 use crate::services::{ServiceCall, ServiceError, Services};
 
 pub(crate) enum Message {
-    CreateStateMachine { name: String, definition: String, reply: Reply<String> },
-    Start { start: Box<Start>, reply: Reply<Started> },
+    Change { changes: Vec<Change>, reply: Reply<()> },
+    Start { start: Box<NewExecution>, reply: Reply<Started> },
     Resume { execution: String, reply: Reply<Started> },
     Stop { execution: ExecutionId, error: Option<String>, cause: Option<String>, reply: Reply<()> },
     Wait { execution: ExecutionId, reply: Reply<Ending> },
@@ -197,9 +198,16 @@ impl Driver {
 
     fn take_in(&mut self, at: Timestamp, message: Message, turn: &mut Turn, answers: &mut Vec<Answer>) {
         match message {
-            Message::CreateStateMachine { name, definition, reply } => {
-                let created = self.create_state_machine(at, name, definition, turn);
-                answers.push(Box::new(move || drop(reply.send(created))));
+            Message::Change { changes, reply } => {
+                for change in &changes {
+                    match change {
+                        Change::Activity(activity) => self.core.set_activity(&activity.arn, true),
+                        Change::ActivityDeleted { arn } => self.core.set_activity(arn, false),
+                        _ => {}
+                    }
+                }
+                turn.batch.writes.extend(changes.into_iter().map(Write::Resource));
+                answers.push(Box::new(move || drop(reply.send(Ok(())))));
             }
             Message::Start { start, reply } => {
                 let started = self.start(at, *start, turn);
@@ -248,58 +256,18 @@ impl Driver {
         }
     }
 
-    fn create_state_machine(
-        &mut self,
-        at: Timestamp,
-        name: String,
-        definition: String,
-        turn: &mut Turn,
-    ) -> Result<String, Error> {
-        if let Some(reason) = invalid_name(&name) {
-            return Err(Error::InvalidName { name, reason });
+    fn start(&mut self, at: Timestamp, new: NewExecution, turn: &mut Turn) -> Result<Started, Error> {
+        if let Some(reason) = invalid_name(&new.name) {
+            return Err(Error::InvalidName { name: new.name, reason });
         }
-        let machine = match StateMachine::parse(&definition) {
-            (Some(machine), _) => machine,
-            (None, diagnostics) => return Err(Error::InvalidDefinition { name, diagnostics }),
-        };
-        let arn = self.core.naming().state_machine(&name);
-        if let Some(there) = self.reader.state_machine(&arn)? {
-            if there.definition != definition {
-                return Err(Error::StateMachineExists { name });
-            }
-        } else if !self.core.knows(&arn) {
-            let record = StateMachineRecord { arn: arn.clone(), name, definition, created_at: at };
-            turn.batch.writes.push(Write::StateMachine(record));
+        if let Err(diagnostics) = new.revision.machine() {
+            let diagnostics = diagnostics.to_vec();
+            return Err(Error::InvalidDefinition { name: new.revision.state_machine_name.clone(), diagnostics });
         }
-        self.core.add_state_machine(arn.clone(), machine);
-        Ok(arn)
-    }
-
-    fn start(&mut self, at: Timestamp, start: Start, turn: &mut Turn) -> Result<Started, Error> {
-        if let Some(reason) = invalid_name(&start.name) {
-            return Err(Error::InvalidName { name: start.name, reason });
-        }
-        let machine = self.reader.state_machine(&start.state_machine)?;
-        let machine = machine.ok_or(Error::NoStateMachine { name: start.state_machine })?;
-        if !self.core.knows(&machine.arn) {
-            match StateMachine::parse(&machine.definition) {
-                (Some(parsed), _) => self.core.add_state_machine(machine.arn.clone(), parsed),
-                (None, diagnostics) => {
-                    return Err(Error::InvalidDefinition { name: machine.name, diagnostics });
-                }
-            }
-        }
-        let arn = self.core.naming().execution(&machine.name, &start.name);
-        if self.core.has_arn(&arn) || self.reader.find_execution(&arn)?.is_some() {
+        let arn = self.core.naming().execution(&new.revision.state_machine_name, &new.name);
+        if self.core.has_arn(&arn) || self.reader.execution_by_arn(&arn)?.is_some() {
             return Err(Error::ExecutionExists { arn });
         }
-        let new = NewExecution {
-            state_machine_arn: machine.arn,
-            state_machine_name: machine.name,
-            name: start.name,
-            input: start.input,
-            annotations: start.annotations,
-        };
         let id = self.core.take_in(at, Input::Start(Box::new(new)), turn);
         let id = id.expect("starting an execution gives its row");
         Ok(Started { id, arn, started_at: at })

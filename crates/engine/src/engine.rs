@@ -1,8 +1,8 @@
 //! The engine as callers see it: a handle to the driver's thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::clock::Clock;
-use crate::core::{Core, MapRunProgress, TokenAnswer};
+use crate::core::{Core, MapRunProgress, NewExecution, TokenAnswer};
 use crate::driver::{Driver, Message, Reply, Start, Started};
 use crate::invoker::Invoker;
 use crate::journal::{self, Ending, ExecutionId, Journal, Reader, Status};
 use crate::limits::{Limits, NOTICES_MAX};
-use crate::names::Naming;
+use crate::names::{Naming, invalid_name};
 use crate::objects::Objects;
+use crate::registry::{Change, MachineKind, Resources, Revision, StateMachineRecord};
 use crate::services::Services;
 
 /// Something that a progress display wants to know. May be lost by a slow listener; the journal is the truth.
@@ -144,10 +145,13 @@ pub struct Parts {
 /// A running engine. Dropping it stops it; what was recorded can be resumed.
 pub struct Engine {
     sender: Sender<Message>,
-    notices: broadcast::Sender<Notice>,
+    resources: Mutex<Resources>,
+    naming: Naming,
+    clock: Arc<dyn Clock>,
     reader: Arc<dyn Reader>,
     last_poll: AtomicU64,
-    thread: Option<JoinHandle<()>>,
+    notices: broadcast::Sender<Notice>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -165,7 +169,11 @@ impl Engine {
         let (sender, receiver) = channel();
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         let reader = parts.journal.reader();
-        let core = Core::new(parts.naming, parts.limits, reader.last_rows()?);
+        let mut core = Core::new(parts.naming.clone(), parts.limits, reader.last_rows()?);
+        let resources = reader.resources()?;
+        resources.activities().for_each(|activity| core.set_activity(&activity.arn, true));
+        let resources = Mutex::new(resources);
+        let clock = Arc::clone(&parts.clock);
         let driver = Driver::new(
             core,
             parts.journal,
@@ -179,24 +187,110 @@ impl Engine {
         );
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || driver.run(receiver));
         let thread = thread.map_err(|error| Error::Stopped { reason: format!("its thread did not start: {error}") })?;
-        Ok(Self { sender, notices, reader, last_poll: AtomicU64::new(0), thread: Some(thread) })
+        let (last_poll, thread) = (AtomicU64::new(0), Mutex::new(Some(thread)));
+        Ok(Self { sender, resources, naming: parts.naming, clock, reader, last_poll, notices, thread })
     }
 
-    /// Creates a state machine; the same name with the same definition is the same state machine.
+    /// How ARNs are written.
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// Looks something up among the resources.
+    pub fn resources<T>(&self, look: impl FnOnce(&Resources) -> T) -> T {
+        look(&self.locked())
+    }
+
+    /// Decides on changes of the resources and makes them; once this returns they survive a crash.
+    ///
+    /// No other change is made while `decide` looks. What it answers comes back with the changes made, or as it is
+    /// when it refuses.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn change<T, E>(
+        &self,
+        decide: impl FnOnce(&Resources) -> Result<(T, Vec<Change>), E>,
+    ) -> Result<Result<T, E>, Error> {
+        let (answer, recorded) = {
+            let mut resources = self.locked();
+            let (answer, changes) = match decide(&resources) {
+                Ok(decided) => decided,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            if changes.is_empty() {
+                return Ok(Ok(answer));
+            }
+            let (reply, recorded) = oneshot::channel();
+            // In the order in which they were decided: the lock is held until the driver has them in its queue.
+            self.sender.send(Message::Change { changes: changes.clone(), reply }).map_err(|_| stopped())?;
+            changes.into_iter().for_each(|change| resources.apply(change));
+            (answer, recorded)
+        };
+        recorded.await.map_err(|_| stopped())??;
+        Ok(Ok(answer))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Resources> {
+        // A panic in `decide` changes nothing.
+        self.resources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Creates a Standard state machine with a role of ours; the same name with the same definition is the same one.
     ///
     /// # Errors
     /// [`Error::InvalidDefinition`] with everything that is wrong, [`Error::StateMachineExists`].
     pub async fn create_state_machine(&self, name: &str, definition: &str) -> Result<String, Error> {
-        let (name, definition) = (name.to_owned(), definition.to_owned());
-        self.ask(|reply| Message::CreateStateMachine { name, definition, reply }).await
+        if let Some(reason) = invalid_name(name) {
+            return Err(Error::InvalidName { name: name.to_owned(), reason });
+        }
+        let arn = self.naming.state_machine(name);
+        let (role, at) = (self.naming.role(), self.clock.now());
+        let made = self.change(|resources| {
+            let exists = || Error::StateMachineExists { name: name.to_owned() };
+            if let Some(there) = resources.state_machine(&arn) {
+                let same = resources.revision(there.revision).is_some_and(|there| there.definition == definition);
+                return if same { Ok((arn.clone(), Vec::new())) } else { Err(exists()) };
+            }
+            let (row, kind) = (resources.next_revision(), MachineKind::Standard);
+            let (of, named, definition) = (arn.clone(), name.to_owned(), definition.to_owned());
+            let revision =
+                Revision::new(row, of, named, kind, None, definition, role, Value::Object(Default::default()), at);
+            if let Err(diagnostics) = revision.machine() {
+                return Err(Error::InvalidDefinition { name: name.to_owned(), diagnostics: diagnostics.to_vec() });
+            }
+            let (created_at, updated_at, last_version) = (at, at, 0);
+            let (of, named) = (arn.clone(), name.to_owned());
+            let machine =
+                StateMachineRecord { arn: of, name: named, kind, revision: row, last_version, created_at, updated_at };
+            Ok((arn.clone(), vec![Change::Revision(Arc::new(revision)), Change::StateMachine(machine)]))
+        });
+        made.await?
     }
 
-    /// Starts an execution. Once this returns, the execution survives a crash.
+    /// Starts an execution of a state machine as it is now, by its ARN or name. Once this returns, the execution
+    /// survives a crash.
     ///
     /// # Errors
     /// [`Error::NoStateMachine`], [`Error::ExecutionExists`], [`Error::InvalidName`].
     pub async fn start_execution(&self, start: Start) -> Result<Started, Error> {
-        self.ask(|reply| Message::Start { start: Box::new(start), reply }).await
+        let revision = self.resources(|resources| {
+            let by_name = || resources.state_machine_named(&start.state_machine);
+            let machine = resources.state_machine(&start.state_machine).or_else(by_name)?;
+            resources.revision(machine.revision).cloned()
+        });
+        let revision = revision.ok_or(Error::NoStateMachine { name: start.state_machine })?;
+        let Start { name, input, annotations, .. } = start;
+        self.start_revision(NewExecution { revision, version_arn: None, alias_arn: None, name, input, annotations })
+            .await
+    }
+
+    /// Starts an execution of a revision. Once this returns, the execution survives a crash.
+    ///
+    /// # Errors
+    /// [`Error::ExecutionExists`], [`Error::InvalidName`], [`Error::InvalidDefinition`].
+    pub async fn start_revision(&self, new: NewExecution) -> Result<Started, Error> {
+        self.ask(|reply| Message::Start { start: Box::new(new), reply }).await
     }
 
     /// Takes up an execution that was running when its engine stopped, by ARN or name.
@@ -311,10 +405,11 @@ impl Engine {
     }
 
     /// Stops: invocations under way are given up, nothing recorded is lost, executions stay resumable.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(&self) {
         // If the driver is gone already there is nothing to stop.
         let _ = self.ask(|reply| Message::Shutdown { reply }).await;
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -354,7 +449,7 @@ impl Drop for Poll {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.thread.get_mut().is_ok_and(|thread| thread.is_some()) {
             let (reply, _) = oneshot::channel();
             let _ = self.sender.send(Message::Shutdown { reply });
         }

@@ -15,7 +15,9 @@ pub mod limits;
 mod map_run;
 pub mod names;
 pub mod objects;
+pub mod registry;
 pub mod services;
 
+pub use core::NewExecution;
 pub use driver::{Start, Started};
 pub use engine::{ActivityTask, Engine, Error, Notice, Parts};

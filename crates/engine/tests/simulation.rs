@@ -5,15 +5,17 @@
 //! replays it. `STARMAP_SIMULATION_SEEDS=n` runs more seeds than the default.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use starmap_asl::{Event, StateMachine, TaskId, TimerId, Timestamp};
+use starmap_asl::{Event, TaskId, TimerId, Timestamp};
 use starmap_engine::core::{Core, Effect, Input, NewExecution, Turn};
 use starmap_engine::invoker::{InvokeError, Outcome};
 use starmap_engine::journal::memory::MemoryJournal;
-use starmap_engine::journal::{ExecutionId, Journal, Reader, StateMachineRecord, Status, Write};
+use starmap_engine::journal::{ExecutionId, Journal, Reader, Status, Write};
 use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
+use starmap_engine::registry::{Change, MachineKind, Revision, RevisionRow};
 
 const SEEDS_DEFAULT: u64 = 1_000;
 const STEPS_MAX: usize = 5_000;
@@ -104,10 +106,7 @@ struct World {
 }
 
 fn core(journal: &MemoryJournal) -> Core {
-    let mut core = Core::new(Naming::default(), Limits::default(), journal.last_rows().unwrap());
-    let (machine, diagnostics) = StateMachine::parse(DEFINITION);
-    core.add_state_machine(MACHINE.to_owned(), machine.unwrap_or_else(|| panic!("{diagnostics:?}")));
-    core
+    Core::new(Naming::default(), Limits::default(), journal.last_rows().unwrap())
 }
 
 impl World {
@@ -122,14 +121,14 @@ impl World {
             poison: random.chance(15).then(|| random.below(14)),
         };
         let mut journal = MemoryJournal::default();
-        let record = StateMachineRecord {
-            arn: MACHINE.to_owned(),
-            name: "sky".to_owned(),
-            definition: DEFINITION.to_owned(),
-            created_at: Timestamp(0),
-        };
+        let (kind, settings) = (MachineKind::Standard, json!({}));
+        let (arn, name, definition) = (MACHINE.to_owned(), "sky".to_owned(), DEFINITION.to_owned());
+        let role = Naming::default().role();
+        let revision = Revision::new(RevisionRow(1), arn, name, kind, None, definition, role, settings, Timestamp(0));
+        let revision = Arc::new(revision);
+        assert!(revision.machine().is_ok(), "{:?}", revision.machine());
         let mut turn = Turn::default();
-        turn.batch.writes.push(Write::StateMachine(record));
+        turn.batch.writes.push(Write::Resource(Change::Revision(Arc::clone(&revision))));
         journal.append(&turn.batch).unwrap();
         let core = core(&journal);
         let mut world = Self {
@@ -146,8 +145,9 @@ impl World {
         };
         let mut turn = Turn::default();
         let new = NewExecution {
-            state_machine_arn: MACHINE.to_owned(),
-            state_machine_name: "sky".to_owned(),
+            revision,
+            version_arn: None,
+            alias_arn: None,
             name: format!("seed-{seed}"),
             input: json!({}),
             annotations: Value::Null,

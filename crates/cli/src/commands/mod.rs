@@ -5,5 +5,6 @@ pub mod demo;
 pub mod executions;
 pub mod model;
 pub mod run;
+pub mod serve;
 pub mod synth;
 pub mod worker;

@@ -1,5 +1,7 @@
 //! Map runs inside the core: they begin, start children while there is room, and end.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use starmap_asl::{Event, MapRunId, MapRunSpec, Timestamp};
 
@@ -32,7 +34,7 @@ impl Core {
         let row = MapRunRow(self.last_map_run);
         let label = spec.label.clone().unwrap_or_else(|| derived_uuid(&[&live.arn, &spec.state]));
         let unique = derived_uuid(&[&live.arn, &number.0.to_string()]);
-        let arn = self.naming.map_run(&live.machine_name, &label, &unique);
+        let arn = self.naming.map_run(&live.revision.state_machine_name, &label, &unique);
         live.map_runs.insert(number, row);
         turn.batch.writes.push(Write::MapRun(MapRunRecord {
             row,
@@ -95,9 +97,12 @@ impl Core {
         let name = derived_uuid(&[&run.arn, &item_index.to_string()]);
         let record = ExecutionRecord {
             id,
-            arn: self.naming.child(&parent.machine_name, &run.label, &name),
+            arn: self.naming.child(&parent.revision.state_machine_name, &run.label, &name),
             name,
-            state_machine_arn: parent.state_machine_arn.clone(),
+            state_machine_arn: parent.revision.state_machine_arn.clone(),
+            revision: parent.revision.row,
+            version_arn: None,
+            alias_arn: None,
             processor: Some(run.spec.processor.0.clone()),
             parent: Some(Parent { map_run: row, item_index }),
             input,
@@ -110,7 +115,7 @@ impl Core {
             started_at: at,
             stopped_at: None,
         };
-        let live = self.live(&record, run.processor.clone(), parent.machine_name.clone(), parent.nesting + 1);
+        let live = self.live(&record, run.processor.clone(), Arc::clone(&parent.revision), parent.nesting + 1);
         self.executions.insert(id, live);
         if let Some(run) = self.map_runs.get_mut(&row) {
             run.started(item_index, id);

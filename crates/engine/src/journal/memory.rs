@@ -10,8 +10,9 @@ use starmap_asl::{Event, Timestamp};
 
 use super::{
     Batch, ChildRecord, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary, ExecutionsOf,
-    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Reader, StateMachineRecord, Write,
+    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Reader, Write,
 };
+use crate::registry::{Change, Resources, Revision, RevisionRow};
 
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
@@ -21,7 +22,8 @@ pub struct MemoryJournal {
 
 #[derive(Debug, Default)]
 struct Rows {
-    machines: Vec<StateMachineRecord>,
+    resources: Resources,
+    revisions: Vec<Revision>,
     executions: Vec<ExecutionRecord>,
     events: Vec<(ExecutionId, Timestamp, Event)>,
     history: Vec<(ExecutionId, HistoryRow)>,
@@ -56,7 +58,12 @@ impl Journal for MemoryJournal {
         }
         for write in &batch.writes {
             match write.clone() {
-                Write::StateMachine(record) => rows.machines.push(record),
+                Write::Resource(change) => {
+                    if let Change::Revision(revision) = &change {
+                        rows.revisions.push(Revision::clone(revision));
+                    }
+                    rows.resources.apply(change);
+                }
                 Write::Execution(record) => rows.executions.push(*record),
                 Write::Event { execution, at, event, .. } => rows.events.push((execution, at, event)),
                 Write::History { execution, row } => rows.history.push((execution, row)),
@@ -96,8 +103,12 @@ impl Reader for MemoryJournal {
         ))
     }
 
-    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error> {
-        Ok(self.rows().machines.iter().find(|record| record.arn == arn_or_name || record.name == arn_or_name).cloned())
+    fn resources(&self) -> Result<Resources, Error> {
+        Ok(self.rows().resources.clone())
+    }
+
+    fn revision(&self, row: RevisionRow) -> Result<Option<Revision>, Error> {
+        Ok(self.rows().revisions.iter().find(|revision| revision.row == row).cloned())
     }
 
     fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error> {

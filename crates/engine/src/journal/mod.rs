@@ -11,8 +11,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
+use crate::registry::{Change, RevisionRow};
+
 pub(crate) mod codec;
 pub mod memory;
+pub(crate) mod migrate;
 mod reader;
 pub mod sqlite;
 pub mod suite;
@@ -71,19 +74,6 @@ impl Status {
     }
 }
 
-/// A state machine as it was created.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StateMachineRecord {
-    /// Its ARN.
-    pub arn: String,
-    /// Its name, unique in the journal.
-    pub name: String,
-    /// The definition as given, ASL text.
-    pub definition: String,
-    /// When.
-    pub created_at: Timestamp,
-}
-
 /// The item that a child execution carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parent {
@@ -104,6 +94,12 @@ pub struct ExecutionRecord {
     pub name: String,
     /// The state machine it runs (for a child: the machine of the whole run).
     pub state_machine_arn: String,
+    /// What the state machine was when the execution was started.
+    pub revision: RevisionRow,
+    /// The version that it was started by, if it was.
+    pub version_arn: Option<String>,
+    /// The alias that it was started by, if it was.
+    pub alias_arn: Option<String>,
     /// Where the processor of a child execution is in the definition.
     pub processor: Option<String>,
     /// The item of a child execution.
@@ -212,8 +208,8 @@ pub struct Ending {
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the fields say it: what changed, and to what")]
 pub enum Write {
-    /// A state machine was created.
-    StateMachine(StateMachineRecord),
+    /// A resource was created, changed or deleted.
+    Resource(Change),
     /// An execution was created.
     Execution(Box<ExecutionRecord>),
     /// An event happened to an execution; `sequence` counts from 0 without gaps.

@@ -6,8 +6,9 @@ use starmap_asl::{Event, Timestamp};
 
 use super::{
     ChildRecord, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRecord, MapRunRow, Parent,
-    StateMachineRecord, Status,
+    Status,
 };
+use crate::registry::{Resources, Revision, RevisionRow};
 
 /// Which executions to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +77,11 @@ pub trait Reader: Send + Sync {
     /// The highest execution and map run rows given out so far, 0 if none.
     fn last_rows(&self) -> Result<(ExecutionId, MapRunRow), Error>;
 
-    /// A state machine by ARN or name.
-    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error>;
+    /// All resources that are there.
+    fn resources(&self) -> Result<Resources, Error>;
+
+    /// A revision, whether its state machine still stands for it or not.
+    fn revision(&self, row: RevisionRow) -> Result<Option<Revision>, Error>;
 
     /// An execution by row.
     fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error>;

@@ -12,29 +12,27 @@ use starmap_asl::{Event, Timestamp};
 
 use super::{
     Batch, ChildRecord, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary, ExecutionsOf,
-    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Parent, Reader, StateMachineRecord,
-    Status, Write, codec,
+    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Parent, Reader, Status, Write, codec,
+    migrate,
 };
+use crate::registry::{Resources, Revision, RevisionRow, tables};
 
 /// `PRAGMA application_id` of a journal: "star" in ASCII.
 const APPLICATION_ID: i32 = 0x7374_6172;
 /// `PRAGMA user_version`: raised whenever the schema changes, never reused.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 /// Connections that a reader keeps open for the next question.
 const READERS_IDLE_MAX: usize = 16;
 
 const SCHEMA: &str = "
-CREATE TABLE state_machines (
-  arn        TEXT PRIMARY KEY,
-  name       TEXT NOT NULL UNIQUE,
-  definition TEXT NOT NULL,
-  created_at INTEGER NOT NULL           -- milliseconds since the Unix epoch, as all times here
-) STRICT;
 CREATE TABLE executions (
   id                INTEGER PRIMARY KEY,
   arn               TEXT NOT NULL UNIQUE,
   name              TEXT NOT NULL,
   state_machine_arn TEXT NOT NULL,
+  revision          INTEGER NOT NULL,   -- what the state machine was then
+  version_arn       TEXT,               -- if it was started by one
+  alias_arn         TEXT,               -- if it was started by one
   processor         TEXT,               -- of a child: where its processor is in the definition
   map_run           INTEGER,            -- of a child
   item_index        INTEGER,            -- of a child, from 0
@@ -141,7 +139,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(setup)?;
     // A stranger's file is left as it is.
-    if tables > 0 {
+    if tables > 0 && found_version(connection, path)? != migrate::FIRST_VERSION {
         check_version(connection, path)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(setup)?;
@@ -149,8 +147,9 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.pragma_update(None, "busy_timeout", 5_000).map_err(setup)?;
     if tables == 0 {
         let create = format!(
-            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; \
-             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {SCHEMA} {} PRAGMA application_id = {APPLICATION_ID}; \
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+            tables::SCHEMA
         );
         connection.execute_batch(&create).map_err(setup)?;
         // The file's own entry in its folder must survive a power cut too.
@@ -158,27 +157,35 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
             let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
             synced.map_err(|source| open_error(path, &source.to_string()))?;
         }
+    } else if found_version(connection, path)? == migrate::FIRST_VERSION {
+        migrate::from_first(connection, SCHEMA_VERSION).map_err(setup)?;
     }
     check_version(connection, path)
 }
 
-fn check_version(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// The schema version of a file that is a journal.
+fn found_version(connection: &Connection, path: &Path) -> Result<i32, Error> {
     let pragma = |name: &str| -> Result<i32, Error> {
         connection
             .pragma_query_value(None, name, |row| row.get(0))
             .map_err(|source| open_error(path, &source.to_string()))
     };
-    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
-    if application != APPLICATION_ID {
+    if pragma("application_id")? != APPLICATION_ID {
         return Err(open_error(path, "this SQLite file is not a Starmap journal"));
     }
-    if version != SCHEMA_VERSION {
-        return Err(open_error(
-            path,
-            &format!("schema version {version}, this program knows {SCHEMA_VERSION}; use the program that wrote it"),
-        ));
+    pragma("user_version")
+}
+
+fn check_version(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let version = found_version(connection, path)?;
+    if version == SCHEMA_VERSION {
+        return Ok(());
     }
-    Ok(())
+    let hint = match version {
+        migrate::FIRST_VERSION => "an older one, which is brought up to date when a run or a server opens it",
+        _ => "use the program that wrote it",
+    };
+    Err(open_error(path, &format!("schema version {version}, this program knows {SCHEMA_VERSION}; {hint}")))
 }
 
 impl Journal for SqliteJournal {
@@ -208,17 +215,12 @@ impl Reader for SqliteReader {
         ))
     }
 
-    fn state_machine(&self, arn_or_name: &str) -> Result<Option<StateMachineRecord>, Error> {
-        let sql = "SELECT arn, name, definition, created_at FROM state_machines WHERE arn = ?1 OR name = ?1";
-        let found = self.select(sql, [arn_or_name], |row| {
-            Ok(StateMachineRecord {
-                arn: row.get(0)?,
-                name: row.get(1)?,
-                definition: row.get(2)?,
-                created_at: Timestamp(row.get(3)?),
-            })
-        })?;
-        Ok(found.into_iter().next())
+    fn resources(&self) -> Result<Resources, Error> {
+        self.with_connection("reading the resources", tables::load)
+    }
+
+    fn revision(&self, row: RevisionRow) -> Result<Option<Revision>, Error> {
+        self.with_connection("reading a revision", |connection| tables::revision(connection, row))
     }
 
     fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>, Error> {
@@ -404,14 +406,21 @@ impl SqliteReader {
         values: impl rusqlite::Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Error> {
-        let doing = sqlite("reading");
+        self.with_connection("reading", |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(values, read)?;
+            rows.collect()
+        })
+    }
+
+    fn with_connection<T>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = idle.map_or_else(|| self.connect(), Ok)?;
-        let found = {
-            let mut statement = connection.prepare_cached(sql).map_err(&doing)?;
-            let rows = statement.query_map(values, read).map_err(&doing)?;
-            rows.collect::<rusqlite::Result<Vec<T>>>().map_err(doing)
-        };
+        let found = read(&connection).map_err(sqlite(doing));
         self.give_back(connection);
         found
     }
@@ -439,7 +448,7 @@ impl SqliteReader {
     fn select_executions(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<ExecutionRecord>, Error> {
         let sql = format!(
             "SELECT id, arn, name, state_machine_arn, processor, map_run, item_index, input, annotations, status, \
-                    output, error, cause, started_at, stopped_at, payload_bytes_max \
+                    output, error, cause, started_at, stopped_at, payload_bytes_max, revision, version_arn, alias_arn \
              FROM executions {filter}"
         );
         self.select(&sql, values, |row| {
@@ -448,6 +457,9 @@ impl SqliteReader {
                 arn: row.get(1)?,
                 name: row.get(2)?,
                 state_machine_arn: row.get(3)?,
+                revision: RevisionRow(row.get(16)?),
+                version_arn: row.get(17)?,
+                alias_arn: row.get(18)?,
                 processor: row.get(4)?,
                 parent: parent(row, 5)?,
                 input: json(row, 7)?,
@@ -469,19 +481,15 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
         connection.prepare_cached(sql)?.execute(values).map(drop)
     };
     match write {
-        Write::StateMachine(record) => run(
-            "INSERT INTO state_machines (arn, name, definition, created_at) VALUES (:arn, :name, :definition, :at)",
-            named_params! {
-                ":arn": record.arn, ":name": record.name, ":definition": record.definition, ":at": record.created_at.0,
-            },
-        ),
+        Write::Resource(change) => tables::apply(connection, change),
         Write::Execution(record) => run(
-            "INSERT INTO executions (id, arn, name, state_machine_arn, processor, map_run, item_index, input, \
-                                     annotations, payload_bytes_max, status, started_at) \
-             VALUES (:id, :arn, :name, :machine, :processor, :map_run, :item_index, :input, \
-                     :annotations, :payload_bytes_max, :status, :at)",
+            "INSERT INTO executions (id, arn, name, state_machine_arn, revision, version_arn, alias_arn, processor, \
+                                     map_run, item_index, input, annotations, payload_bytes_max, status, started_at) \
+             VALUES (:id, :arn, :name, :machine, :revision, :version_arn, :alias_arn, :processor, \
+                     :map_run, :item_index, :input, :annotations, :payload_bytes_max, :status, :at)",
             named_params! {
                 ":id": record.id.0, ":arn": record.arn, ":name": record.name, ":machine": record.state_machine_arn,
+                ":revision": record.revision.0, ":version_arn": record.version_arn, ":alias_arn": record.alias_arn,
                 ":processor": record.processor, ":map_run": record.parent.map(|parent| parent.map_run.0),
                 ":item_index": record.parent.map(|parent| parent.item_index), ":input": record.input.to_string(),
                 ":annotations": record.annotations.to_string(),

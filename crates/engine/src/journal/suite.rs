@@ -1,12 +1,15 @@
 //! What every journal must do. Call [`run`] with a way to open the journal again and again.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use starmap_asl::{Event, TaskId, Timestamp};
 
 use super::{
     Batch, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, HistoryRow, InvocationRow, ItemCounts,
-    Journal, MapRunRecord, MapRunRow, Parent, StateMachineRecord, Status, Write,
+    Journal, MapRunRecord, MapRunRow, Parent, Status, Write,
 };
+use crate::registry::{Change, MachineKind, Revision, RevisionRow, StateMachineRecord};
 
 /// Runs the suite. `open` opens the same journal each time; at first it must be empty.
 ///
@@ -16,11 +19,25 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     let mut writer = open();
     assert_eq!(writer.reader().last_rows().unwrap(), (ExecutionId(0), MapRunRow(0)), "an empty journal has no rows");
     let (parent, child) = (execution(1, None), execution(2, Some(Parent { map_run: MapRunRow(1), item_index: 0 })));
+    let revision = Arc::new(Revision::new(
+        RevisionRow(1),
+        "arn:machine".to_owned(),
+        "machine".to_owned(),
+        MachineKind::Standard,
+        None,
+        "{\"StartAt\": \"ü\"}".to_owned(),
+        "arn:role".to_owned(),
+        json!({ "tracingConfiguration": { "enabled": false } }),
+        Timestamp(5),
+    ));
     let machine = StateMachineRecord {
         arn: "arn:machine".to_owned(),
         name: "machine".to_owned(),
-        definition: "{\"StartAt\": \"ü\"}".to_owned(),
+        kind: MachineKind::Standard,
+        revision: RevisionRow(1),
+        last_version: 0,
         created_at: Timestamp(5),
+        updated_at: Timestamp(5),
     };
     let run = MapRunRecord {
         row: MapRunRow(1),
@@ -59,7 +76,8 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         at: Timestamp(12),
     };
     let mut writes = vec![
-        Write::StateMachine(machine.clone()),
+        Write::Resource(Change::Revision(Arc::clone(&revision))),
+        Write::Resource(Change::StateMachine(machine.clone())),
         Write::Execution(Box::new(parent.clone())),
         Write::MapRun(run.clone()),
         Write::Execution(Box::new(child.clone())),
@@ -82,9 +100,12 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     let mut writer = open();
     let journal = writer.reader();
     assert_eq!(journal.last_rows().unwrap(), (ExecutionId(2), MapRunRow(1)), "nothing of the refused batch is there");
-    assert_eq!(journal.state_machine("machine").unwrap(), Some(machine.clone()));
-    assert_eq!(journal.state_machine("arn:machine").unwrap(), Some(machine));
-    assert_eq!(journal.state_machine("none").unwrap(), None);
+    let resources = journal.resources().unwrap();
+    assert_eq!(resources.state_machine("arn:machine"), Some(&machine));
+    assert_eq!(resources.revision(RevisionRow(1)), Some(&revision));
+    assert_eq!(resources.next_revision(), RevisionRow(2));
+    assert_eq!(journal.revision(RevisionRow(1)).unwrap().as_ref(), Some(&*revision));
+    assert_eq!(journal.revision(RevisionRow(2)).unwrap(), None);
     assert_eq!(journal.execution(parent.id).unwrap(), Some(parent.clone()));
     assert_eq!(journal.find_execution("arn:1").unwrap(), Some(parent.clone()));
     assert_eq!(journal.find_execution("name-2").unwrap(), Some(child.clone()));
@@ -146,6 +167,9 @@ fn execution(id: u64, parent: Option<Parent>) -> ExecutionRecord {
         arn: format!("arn:{id}"),
         name: format!("name-{id}"),
         state_machine_arn: "arn:machine".to_owned(),
+        revision: RevisionRow(1),
+        version_arn: Some("arn:machine:1".to_owned()),
+        alias_arn: None,
         processor: parent.map(|_| "/States/Map/ItemProcessor".to_owned()),
         parent,
         input: json!({ "bucket": "with spaces", "n": 1 }),

@@ -1,0 +1,71 @@
+//! `starmap serve`: the AWS APIs on a local address.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use starmap_engine::limits::Limits;
+use starmap_server::{AwsJson, Router, Server, StepFunctions};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commands::run::{PlaceArgs, runtime, settings};
+use crate::data_root::DataRoot;
+use crate::exit;
+use crate::printer::Printer;
+use crate::session::{Session, now};
+
+/// Arguments of `starmap serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8083")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let data_root = DataRoot::take(&args.place.data)?;
+    let default_buckets: PathBuf = data_root.path().join("buckets");
+    std::fs::create_dir_all(&default_buckets).with_context(|| format!("buckets {}", default_buckets.display()))?;
+    let settings = settings(&args.place)?;
+    if !args.listen.ip().is_loopback() {
+        printer.warning(&format!(
+            "{} is not a loopback address: whoever reaches it can start work here, nothing asks for credentials",
+            args.listen
+        ));
+    }
+    runtime()?.block_on(async {
+        let session = Session::open_with(data_root, &settings, Limits::default()).await?;
+        let step_functions = StepFunctions::new(Arc::clone(&session.engine), Arc::new(now));
+        let router = Router::new().with(Arc::new(AwsJson::new(Arc::new(step_functions))));
+        let bound = Server::bind(args.listen, router).await;
+        let server = bound.map_err(|error| exit::usage(format!("listening on {}: {error}", args.listen)))?;
+        let address = server.local_addr().context("asking for the address")?;
+        if printer.json() {
+            printer.result(&json!({ "listening": format!("http://{address}") }).to_string());
+        } else {
+            printer.result(&format!("listening on http://{address}"));
+        }
+        server.run(interrupted()?).await;
+        session.close().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Ready at Ctrl-C or SIGTERM.
+fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,44 @@
+//! Bringing journals of older versions up to date, in place and in one transaction.
+
+use rusqlite::{Connection, params};
+
+use crate::names::Naming;
+use crate::registry::tables;
+
+/// The schema of the first version that was released.
+pub(crate) const FIRST_VERSION: i32 = 1;
+
+/// Schema 1 kept one definition per state machine, and executions referred to it by ARN.
+pub(crate) fn from_first(connection: &Connection, version: i32) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let migrated = migrate_first(connection, version);
+    // An error below leaves the file as it was.
+    connection.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    migrated
+}
+
+fn migrate_first(connection: &Connection, version: i32) -> rusqlite::Result<()> {
+    // Another process may have done it in the meantime.
+    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found != FIRST_VERSION {
+        return Ok(());
+    }
+    connection.execute_batch("ALTER TABLE state_machines RENAME TO state_machines_1")?;
+    connection.execute_batch(tables::SCHEMA)?;
+    connection.execute(
+        "INSERT INTO revisions (row, state_machine_arn, name, kind, id, definition, role_arn, settings, created_at) \
+         SELECT rowid, arn, name, 'STANDARD', NULL, definition, ?1, '{}', created_at FROM state_machines_1",
+        params![Naming::default().role()],
+    )?;
+    connection.execute_batch(
+        "INSERT INTO state_machines (arn, name, kind, revision, last_version, created_at, updated_at) \
+         SELECT arn, name, 'STANDARD', rowid, 0, created_at, created_at FROM state_machines_1; \
+         ALTER TABLE executions ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; \
+         ALTER TABLE executions ADD COLUMN version_arn TEXT; \
+         ALTER TABLE executions ADD COLUMN alias_arn TEXT; \
+         UPDATE executions SET revision = coalesce( \
+           (SELECT rowid FROM state_machines_1 WHERE state_machines_1.arn = executions.state_machine_arn), 0); \
+         DROP TABLE state_machines_1;",
+    )?;
+    connection.pragma_update(None, "user_version", version)
+}

@@ -1,0 +1,94 @@
+//! AWS JSON 1.0: the action in a header, one JSON object in, one out.
+//!
+//! # Source
+//! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>, read 2026-11.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+
+use crate::error::ApiError;
+use crate::limits::REQUEST_BYTES_MAX;
+use crate::router::{Answer, Answering, BodyError, Protocol, read_body};
+use crate::sfn::StepFunctions;
+
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const PREFIX: &str = "AWSStepFunctions.";
+
+/// The protocol of the Step Functions API.
+#[derive(Debug)]
+pub struct AwsJson {
+    step_functions: Arc<StepFunctions>,
+}
+
+impl AwsJson {
+    /// Serves these actions.
+    pub fn new(step_functions: Arc<StepFunctions>) -> Self {
+        Self { step_functions }
+    }
+
+    async fn act(&self, head: &Parts, body: Incoming) -> Result<Vec<u8>, ApiError> {
+        let target = head.headers.get(&TARGET).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let body = read_body(&head.headers, body, REQUEST_BYTES_MAX).await.map_err(refused_body)?;
+        match target.strip_prefix(PREFIX) {
+            Some(action) => self.step_functions.call(action, &body).await,
+            None => Err(unknown_operation()),
+        }
+    }
+}
+
+impl Protocol for AwsJson {
+    fn takes(&self, head: &Parts) -> bool {
+        head.headers.contains_key(&TARGET)
+    }
+
+    fn serve(self: Arc<Self>, head: Parts, body: Incoming) -> Answering {
+        Box::pin(async move {
+            let request_id = uuid::Uuid::new_v4().to_string();
+            let answered = self.act(&head, body).await;
+            answer(answered, &request_id)
+        })
+    }
+}
+
+/// What AWS answers to an action it does not know.
+pub(crate) fn unknown_operation() -> ApiError {
+    ApiError::new("UnknownOperationException", "")
+}
+
+fn refused_body(error: BodyError) -> ApiError {
+    match error {
+        BodyError::TooLarge => {
+            let message = format!("Request size exceeded the limit of {REQUEST_BYTES_MAX} bytes");
+            ApiError { status: 413, ..ApiError::new("RequestEntityTooLargeException", message) }
+        }
+        BodyError::Broken => ApiError::new("SerializationException", "the request's body ended early"),
+    }
+}
+
+fn answer(answered: Result<Vec<u8>, ApiError>, request_id: &str) -> Answer {
+    let (status, body, error) = match answered {
+        Ok(body) => (StatusCode::OK, body, None),
+        Err(error) => {
+            let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, error.body(), Some(error.name))
+        }
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+    for (name, value) in [(REQUEST_ID, Some(request_id)), (ERROR_TYPE, error.as_deref())] {
+        if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
+            headers.insert(name, value);
+        }
+    }
+    answer
+}

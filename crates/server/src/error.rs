@@ -1,0 +1,52 @@
+//! What a client is told when an action is refused: AWS's error name, AWS's sentence.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+/// An error as the API answers it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{name}: {message}")]
+pub struct ApiError {
+    /// AWS's name: what an SDK raises.
+    pub name: Cow<'static, str>,
+    /// For people, in AWS's words.
+    pub message: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Members beside `message`, for example `resourceName`.
+    pub members: Map<String, Value>,
+}
+
+impl ApiError {
+    /// An error of the caller's: status 400, as for every modelled error of Step Functions.
+    pub fn new(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name: Cow::Borrowed(name), message: message.into(), status: 400, members: Map::new() }
+    }
+
+    /// The same with another member.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// Something went wrong here and not with the caller; the log has the rest.
+    pub fn internal(doing: &'static str, error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = error.to_string(), doing, "request failed");
+        let name = Cow::Borrowed("InternalServerError");
+        Self { name, message: format!("{doing} failed; the server's log says why"), status: 500, members: Map::new() }
+    }
+
+    /// The body that goes over the wire.
+    pub fn body(&self) -> Vec<u8> {
+        let mut body = Map::new();
+        body.insert("__type".to_owned(), Value::String(self.name.clone().into_owned()));
+        body.insert("message".to_owned(), Value::String(self.message.clone()));
+        body.extend(self.members.clone());
+        Value::Object(body).to_string().into_bytes()
+    }
+}
+
+/// The answer of an action.
+pub type Answer = Result<Value, ApiError>;

@@ -1,0 +1,102 @@
+//! Which protocol a request speaks. One seam for all of them: [`Protocol`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::limits::BODY_TIMEOUT;
+
+/// What is answered.
+pub type Answer = Response<Full<Bytes>>;
+
+/// The future of an answer.
+pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// One wire protocol.
+///
+/// For implementors: `takes` looks at the head alone, must be cheap and may overlap with protocols that come
+/// later in the router; `serve` reads as much of the body as it allows (see [`read_body`]) and always answers.
+pub trait Protocol: Send + Sync + 'static {
+    /// Whether a request is of this protocol.
+    fn takes(&self, head: &Parts) -> bool;
+
+    /// Answers a request.
+    fn serve(self: Arc<Self>, head: Parts, body: Incoming) -> Answering;
+}
+
+/// The protocols of a server, asked in order.
+#[derive(Clone, Default)]
+pub struct Router {
+    protocols: Vec<Arc<dyn Protocol>>,
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Router").field("protocols", &self.protocols.len()).finish()
+    }
+}
+
+impl Router {
+    /// A router that knows `GET /health` only.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a protocol after those that are there.
+    #[must_use]
+    pub fn with(mut self, protocol: Arc<dyn Protocol>) -> Self {
+        self.protocols.push(protocol);
+        self
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        if let Some(protocol) = self.protocols.iter().find(|protocol| protocol.takes(&head)) {
+            return Arc::clone(protocol).serve(head, body).await;
+        }
+        match (&head.method, head.uri.path()) {
+            (&Method::GET, "/" | "/health") => json(StatusCode::OK, r#"{"status":"ok"}"#),
+            _ => json(StatusCode::NOT_FOUND, r#"{"__type":"UnknownOperationException"}"#),
+        }
+    }
+}
+
+fn json(status: StatusCode, body: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    /// More than was allowed.
+    TooLarge,
+    /// The client went away or was too slow.
+    Broken,
+}
+
+/// Reads a body of at most `bytes_max`.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read_body(headers: &HeaderMap, body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(BodyError::TooLarge);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
+    }
+}

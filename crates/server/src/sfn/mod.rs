@@ -1,0 +1,96 @@
+//! The actions of AWS Step Functions.
+//!
+//! [`StepFunctions::call`] is the way in, over HTTP and for a Task that calls `aws-sdk:sfn`.
+//! One file per group of actions; what a history event looks like on the wire is in `events`.
+
+#[allow(dead_code, reason = "comes with the checks on ARNs")]
+mod arn;
+mod events;
+mod executions;
+mod history;
+mod state_machines;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use starmap_asl::Timestamp;
+use starmap_engine::clock::Clock;
+use starmap_engine::journal::{self, Reader};
+use starmap_engine::{Engine, Error};
+
+use crate::aws_json::unknown_operation;
+use crate::error::{Answer, ApiError};
+use crate::wire::members::{Members, parse};
+
+/// The Step Functions API over an engine.
+pub struct StepFunctions {
+    engine: Arc<Engine>,
+    reader: Arc<dyn Reader>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for StepFunctions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StepFunctions").finish_non_exhaustive()
+    }
+}
+
+impl StepFunctions {
+    /// Serves an engine.
+    pub fn new(engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
+        let reader = engine.reader();
+        Self { engine, reader, clock }
+    }
+
+    /// Carries out an action; `body` is the JSON text of its members, and so is the answer.
+    ///
+    /// # Errors
+    /// What AWS answers when it refuses.
+    pub async fn call(&self, action: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+        let members = parse(body)?;
+        let answer = self.act(action, &members).await?;
+        serde_json::to_vec(&answer).map_err(|error| ApiError::internal("writing the answer", &error))
+    }
+
+    async fn act(&self, action: &str, members: &Map<String, Value>) -> Answer {
+        match action {
+            "CreateStateMachine" => self.create_state_machine(read(members, state_machines::Create::read)?).await,
+            "DescribeStateMachine" => self.describe_state_machine(&read(members, state_machines::Describe::read)?),
+            "DeleteStateMachine" => self.delete_state_machine(&read(members, state_machines::Delete::read)?).await,
+            "ListStateMachines" => self.list_state_machines(),
+            "StartExecution" => self.start_execution(read(members, executions::Start::read)?).await,
+            "DescribeExecution" => self.describe_execution(&read(members, executions::Describe::read)?),
+            "StopExecution" => self.stop_execution(read(members, executions::Stop::read)?).await,
+            "ListExecutions" => self.list_executions(&read(members, executions::List::read)?),
+            "GetExecutionHistory" => self.get_execution_history(&read(members, history::Get::read)?),
+            _ => Err(unknown_operation()),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Reads the members of an action, all of them, then refuses what is wrong together.
+fn read<'a, T>(
+    members: &'a Map<String, Value>,
+    read: impl FnOnce(&Members<'_>) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let violations = RefCell::new(Vec::new());
+    let members: Members<'_> = Members::new(members, &violations);
+    let request = read(&members)?;
+    members.finish()?;
+    Ok(request)
+}
+
+/// What a client is told when the journal can't be read.
+fn unreadable(error: journal::Error) -> ApiError {
+    ApiError::internal("reading the journal", &error)
+}
+
+/// What a client is told of an error of the engine that no action expects.
+fn unexpected(doing: &'static str) -> impl Fn(Error) -> ApiError {
+    move |error| ApiError::internal(doing, &error)
+}

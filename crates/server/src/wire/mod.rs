@@ -1,0 +1,4 @@
+//! The wire: reading members of requests, writing members of answers.
+
+pub(crate) mod members;
+pub(crate) mod values;
