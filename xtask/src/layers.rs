@@ -8,8 +8,9 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 /// Every crate, and the crates of ours that it may import.
-const ARROWS: [(&str, &[&str]); 10] = [
-    ("asl", &[]),
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("asl", &["jsonata"]),
+    ("jsonata", &[]),
     ("engine", &["asl"]),
     ("workers", &["engine"]),
     ("server", &["asl", "engine"]),
@@ -22,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that compute and nothing else.
-const PURE: [&str; 5] = ["asl", "kernels", "astromae", "partitions", "sky"];
+const PURE: [&str; 6] = ["asl", "jsonata", "kernels", "astromae", "partitions", "sky"];
 
 /// What has no place below a pure crate.
 const IMPURE: [&str; 6] = ["tokio", "hyper", "object_store", "reqwest", "rusqlite", "tracing"];
