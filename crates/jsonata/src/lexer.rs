@@ -76,7 +76,7 @@ impl Lexer {
         match first {
             '!' | '~' => {
                 self.position += 1;
-                Ok(Token::Operator(if first == '!' { "!" } else { "~" }))
+                Err(Error::new("S0204").at(self.position).token(&first.to_string()))
             }
             '"' | '\'' => self.string(first),
             '0'..='9' => self.number(),

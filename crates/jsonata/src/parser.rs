@@ -30,6 +30,7 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
         symbols: HashMap::new(),
         ancestry: Ancestry::default(),
         nesting: 0,
+        late_error: None,
     };
     parser.symbol("");
     parser.symbol("$");
@@ -37,6 +38,9 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
     let root = parser.expression(0)?;
     if parser.token != Token::End {
         return Err(Error::new("S0201").at(parser.position).token(&parser.token.shown()));
+    }
+    if let Some(error) = parser.late_error {
+        return Err(error);
     }
     let is_parent = matches!(root.kind, Kind::Parent(_));
     if is_parent || !root.seeking.is_empty() {
@@ -57,6 +61,8 @@ struct Parser {
     symbols: HashMap<String, Symbol>,
     ancestry: Ancestry,
     nesting: u32,
+    /// What the reference finds in a second pass, when the whole text has been read.
+    late_error: Option<Error>,
 }
 
 /// How tightly an operator binds its left side.
@@ -71,7 +77,7 @@ fn binding_power(token: &Token) -> u32 {
         "=" | "<" | ">" | "^" | "!=" | "<=" | ">=" | "~>" | "in" => 40,
         "and" => 30,
         "or" => 25,
-        ".." | "?" => 20,
+        "?" => 20,
         ":=" => 10,
         _ => 0,
     }
@@ -190,7 +196,6 @@ impl Parser {
                 Ok(self.adopting(Kind::Object(pairs), position))
             }
             "|" => self.transform(position),
-            "!" | "~" => Err(Error::new("S0204").at(position).token(operator)),
             _ => Err(Error::new("S0211").at(position).token(operator)),
         }
     }
@@ -325,7 +330,8 @@ impl Parser {
             "#" => self.index(left),
             "?" => self.condition(left, position),
             ":=" => {
-                let Kind::Variable(symbol) = left.kind else {
+                let is_bare = left.predicates.is_empty() && !left.keep_array;
+                let Some(symbol) = variable(&left).filter(|_| is_bare) else {
                     let token = match &left.kind {
                         Kind::Path { steps, .. } => match &steps[0].kind {
                             Kind::Name(name) => name.to_string(),
@@ -353,10 +359,6 @@ impl Parser {
                 let Some(operator) = Operator::parse(operator) else {
                     return Err(Error::new("S0201").at(position).token(operator));
                 };
-                // Outside of an array constructor nothing follows `..`.
-                if operator == Operator::Range {
-                    return Err(Error::new("S0201").at(position).token(".."));
-                }
                 self.advance(true)?;
                 let right = self.expression(power)?;
                 Ok(self.adopting(Kind::Binary(operator, Box::new(left), Box::new(right)), position))
@@ -490,8 +492,9 @@ impl Parser {
     fn focus(&mut self, left: Node, position: usize) -> Result<Node, Error> {
         let symbol = self.variable_after("@")?;
         let keep = left.keep_array;
-        let mut path = into_path(left);
-        let step = last_step(&mut path);
+        // By itself, what is not a path stays what it is; as a step of one it binds.
+        let mut left = left;
+        let step = last_step(&mut left);
         if !step.step.stages.is_empty() || !step.predicates.is_empty() {
             return Err(Error::new("S0215").at(position));
         }
@@ -501,7 +504,7 @@ impl Parser {
         step.keep_array |= keep;
         step.step.focus = Some(symbol);
         step.step.is_tuple = true;
-        Ok(path)
+        Ok(left)
     }
 
     /// `left#$name`
@@ -532,14 +535,16 @@ impl Parser {
         for step in steps.iter_mut() {
             match &step.kind {
                 Kind::Number(number) => {
-                    return Err(Error::new("S0213").at(step.position).value(number.to_string()));
+                    let error = Error::new("S0213").at(step.position).value(number.to_string());
+                    self.late_error.get_or_insert(error);
                 }
                 Kind::Null | Kind::Bool(_) => {
                     let value = match step.kind {
                         Kind::Bool(bool) => bool.to_string(),
                         _ => "null".to_owned(),
                     };
-                    return Err(Error::new("S0213").at(step.position).value(value));
+                    let error = Error::new("S0213").at(step.position).value(value);
+                    self.late_error.get_or_insert(error);
                 }
                 Kind::String(name) => step.kind = Kind::Name(name.clone()),
                 _ => {}
@@ -571,6 +576,13 @@ impl Parser {
         node.children(&mut |child| seeking.extend(self.ancestry.sought(child)));
         node.seeking = seeking;
         node
+    }
+}
+
+fn variable(node: &Node) -> Option<Symbol> {
+    match node.kind {
+        Kind::Variable(symbol) => Some(symbol),
+        _ => None,
     }
 }
 
@@ -613,10 +625,11 @@ fn keep_array(left: &mut Node) {
     if let Kind::Path { steps, keep_singleton } = &mut left.kind
         && !is_grouped
         && let [step] = steps.as_mut_slice()
-        && !step.step.is_tuple
+        && step.step.index.is_none()
     {
         step.keep_array = true;
-        *keep_singleton = true;
+        // A step that binds waits for the path it becomes a part of.
+        *keep_singleton |= step.step.focus.is_none();
         return;
     }
     left.keep_array = true;

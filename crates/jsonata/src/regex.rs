@@ -67,8 +67,6 @@ fn translate(pattern: &str) -> String {
                     'w' => out.push_str("[A-Za-z0-9_]"),
                     'W' => out.push_str("[^A-Za-z0-9_]"),
                     'b' if in_class => out.push_str("\\x08"),
-                    'b' => out.push_str("(?-u:\\b)"),
-                    'B' if !in_class => out.push_str("(?-u:\\B)"),
                     '/' | '"' | '\'' | '`' | ':' | ';' | ',' | '=' | '<' | '>' | '@' | '!' | '%' | '_' => out.push(escaped),
                     _ => {
                         out.push('\\');

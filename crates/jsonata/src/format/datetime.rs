@@ -140,7 +140,7 @@ fn marker(text: &str) -> Result<Marker, Error> {
         None => (body, None),
     };
     let bound = |text: &str| text.parse::<usize>().ok();
-    let (width_min, width_max) = match width.map(|width| width.split_once('-').unwrap_or((width, width))) {
+    let (width_min, width_max) = match width.map(|width| width.split_once('-').unwrap_or((width, "*"))) {
         Some((min, max)) => (bound(min), bound(max)),
         None => (None, None),
     };

@@ -236,7 +236,13 @@ impl Format {
             (Kind::Letters, _) => "[a-z]+".to_owned(),
             (Kind::Roman, Case::Upper) => "[MDCLXVI]+".to_owned(),
             (Kind::Roman, _) => "[mdclxvi]+".to_owned(),
-            (Kind::Words, _) => "[a-z, \\-]*[a-z]".to_owned(),
+            (Kind::Words, _) => {
+                let decades = DECADES.iter().map(|decade| decade.trim_end_matches('y').to_lowercase() + "(?:y|ieth)");
+                let large = MAGNITUDES.iter().chain(&["Hundred"]).map(|name| name.to_lowercase() + "(?:th)?");
+                let few = FEW.iter().chain(&ORDINALS).map(|name| name.to_lowercase());
+                let words: Vec<String> = few.chain(decades).chain(large).collect();
+                format!("(?:{}|and|[-, ])+", words.join("|"))
+            }
             (Kind::Decimal, _) => {
                 let digits = match self.width {
                     Some(width) => format!("[0-9]{{{width}}}"),
@@ -308,7 +314,7 @@ fn words(number: f64, follows: bool, is_ordinal: bool) -> String {
         let magnitude = if number < 10_f64.powi(3 * magnitude as i32) { magnitude - 1 } else { magnitude }.max(1);
         (10_f64.powi(3 * magnitude as i32), MAGNITUDES[magnitude - 1])
     };
-    let (count, rest) = ((number / unit).floor(), number % unit);
+    let (count, rest) = ((number / unit).floor(), number - (number / unit).floor() * unit);
     let mut text = format!("{}{} {name}", if follows { ", " } else { "" }, words(count, false, false));
     if rest > 0.0 {
         text.push_str(&words(rest, true, is_ordinal));

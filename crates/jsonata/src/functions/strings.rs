@@ -87,7 +87,7 @@ fn write<'v>(
     match value {
         Value::Bool(bool) => text.push_str(if *bool { "true" } else { "false" }),
         Value::Number(number) if !number.as_f64().is_finite() => {
-            return Err(Error::new("D3001").value(number.to_string()));
+            return Err(Error::new("D1001").value(number.to_string()));
         }
         Value::Number(number) => text.push_str(&rounded(*number)),
         Value::String(string) => text.push_str(&quoted(string)),
