@@ -16,7 +16,7 @@ pub struct Limits {
 
 impl Limits {
     /// The most that [`Limits::depth`] can ask for.
-    pub const DEPTH_MAX: u32 = 600;
+    pub const DEPTH_MAX: u32 = 302;
 }
 
 impl Default for Limits {
@@ -26,7 +26,7 @@ impl Default for Limits {
 }
 
 /// Brackets within brackets in one expression.
-pub(crate) const NESTING_MAX: u32 = 200;
+pub(crate) const NESTING_MAX: u32 = 100;
 /// Height of an expression's tree, which chains of operators add to.
 pub(crate) const HEIGHT_MAX: u32 = 1_000;
 /// Arrays within arrays (or objects) that one evaluation may build, and functions that wrap functions.

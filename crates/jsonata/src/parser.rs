@@ -524,6 +524,11 @@ impl Parser {
 
     fn path(&mut self, left: Node, mut right: Node) -> Result<Node, Error> {
         let mut path = into_path(left);
+        // Of a long path only the new steps are looked at.
+        let known = match &path.kind {
+            Kind::Path { steps, .. } if steps.len() > 1 => steps.len(),
+            _ => 0,
+        };
         match right.kind {
             Kind::Path { steps, .. } => self.append(&mut path, steps),
             _ => {
@@ -532,7 +537,7 @@ impl Parser {
             }
         }
         let Kind::Path { steps, keep_singleton } = &mut path.kind else { return Ok(path) };
-        for step in steps.iter_mut() {
+        for step in steps.iter_mut().skip(known) {
             match &step.kind {
                 Kind::Number(number) => {
                     let error = Error::new("S0213").at(step.position).value(number.to_string());
