@@ -84,12 +84,7 @@ impl Expression {
     ///
     /// # Errors
     /// What the expression ran into, or the bound it reached.
-    pub fn evaluate(
-        &self,
-        input: Option<&Json>,
-        bindings: &Bindings,
-        host: &mut dyn Host,
-    ) -> Result<Evaluated, Error> {
+    pub fn evaluate(&self, input: Option<&Json>, bindings: &Bindings, host: &mut dyn Host) -> Result<Evaluated, Error> {
         self.evaluate_within(Limits::default(), input, bindings, host)
     }
 
@@ -168,15 +163,12 @@ impl<'a> Free<'a> {
                 }
             }
         }
-        let inside = self.bound.len();
         node.children(&mut |child| self.visit(child));
         match &node.kind {
             // What is bound elsewhere than at the top of a block is known from here on.
             Kind::Bind(symbol, _) if !self.bound.contains(symbol) => self.bound.push(*symbol),
             Kind::Lambda(_) | Kind::Block(_) => self.bound.truncate(outside),
-            _ => {
-                let _ = inside;
-            }
+            _ => {}
         }
     }
 
@@ -232,9 +224,8 @@ fn input_reference(node: &Node, at_top: bool) -> Option<String> {
     node.children(&mut |child| {
         if found.is_none() {
             let is_filter = filters.contains(&std::ptr::from_ref(child));
-            let is_grouped = node.group.iter().flatten().any(|(key, value)| {
-                std::ptr::eq(key, child) || std::ptr::eq(value, child)
-            });
+            let is_grouped =
+                node.group.iter().flatten().any(|(key, value)| std::ptr::eq(key, child) || std::ptr::eq(value, child));
             let is_own = matches!(node.kind, Kind::Transform(_) | Kind::Sort(_));
             found = input_reference(child, at_top && !is_filter && !is_grouped && !is_own);
         }
@@ -243,9 +234,10 @@ fn input_reference(node: &Node, at_top: bool) -> Option<String> {
 }
 
 fn in_pairs(node: &Node, at_top: bool) -> Option<String> {
-    node.group.iter().flatten().find_map(|(key, value)| {
-        input_reference(key, at_top).or_else(|| input_reference(value, at_top))
-    })
+    node.group
+        .iter()
+        .flatten()
+        .find_map(|(key, value)| input_reference(key, at_top).or_else(|| input_reference(value, at_top)))
 }
 
 impl PartialEq for Expression {

@@ -15,7 +15,10 @@ pub(crate) enum Token {
     True,
     False,
     Null,
-    Regex { pattern: String, flags: String },
+    Regex {
+        pattern: String,
+        flags: String,
+    },
     End,
 }
 

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How deep evaluation may nest. AWS refuses between 99 and 101 (floci-io/floci issue 2737, read 2026-11-27).
-    /// At most [`Limits::DEPTH_MAX`] is honoured, which fits a stack of 2 MiB in a build without optimisation.
+    /// A hundred levels fit a stack of 2 MiB with room to spare, in a build without optimisation too; more need more.
     pub depth: u32,
     /// How much work may be done: one for each part of the expression evaluated, and some for what is copied.
     /// It stands in for AWS's unpublished time limit, since a clock would make a replay differ.
@@ -12,11 +12,6 @@ pub struct Limits {
     /// How large one text or array may be, at 8 bytes an element. AWS makes `[1..873782]` and refuses
     /// `[1..873783]`; it makes a text of 2²² characters and refuses 2²³ (same source).
     pub value_bytes: usize,
-}
-
-impl Limits {
-    /// The most that [`Limits::depth`] can ask for.
-    pub const DEPTH_MAX: u32 = 302;
 }
 
 impl Default for Limits {

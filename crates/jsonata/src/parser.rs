@@ -181,7 +181,9 @@ impl Parser {
                 Ok(match operand.kind {
                     Kind::Number(number) => {
                         let negated = match number {
-                            Number::Int(number) => number.checked_neg().map_or(Number::Float(-(number as f64)), Number::Int),
+                            Number::Int(number) => {
+                                number.checked_neg().map_or(Number::Float(-(number as f64)), Number::Int)
+                            }
                             Number::Float(number) => Number::Float(-number),
                         };
                         Node { kind: Kind::Number(negated), ..operand }

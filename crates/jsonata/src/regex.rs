@@ -67,7 +67,9 @@ fn translate(pattern: &str) -> String {
                     'w' => out.push_str("[A-Za-z0-9_]"),
                     'W' => out.push_str("[^A-Za-z0-9_]"),
                     'b' if in_class => out.push_str("\\x08"),
-                    '/' | '"' | '\'' | '`' | ':' | ';' | ',' | '=' | '<' | '>' | '@' | '!' | '%' | '_' => out.push(escaped),
+                    '/' | '"' | '\'' | '`' | ':' | ';' | ',' | '=' | '<' | '>' | '@' | '!' | '%' | '_' => {
+                        out.push(escaped)
+                    }
                     _ => {
                         out.push('\\');
                         out.push(escaped);

@@ -20,10 +20,10 @@ impl Host for Fixed {
     }
 }
 
-/// Evaluates on as much stack as a worker thread of the engine has.
+/// Evaluates on three quarters of the stack that a worker thread of the engine has.
 fn evaluate(source: String, limits: Limits) -> Result<Evaluated, Error> {
     eprintln!("{} levels: {}", limits.depth, source.chars().take(80).collect::<String>());
-    let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+    let worker = std::thread::Builder::new().stack_size(3 << 19).spawn(move || {
         let input: Value = json!({ "a": [1, { "b": "x" }, [2, 3]], "c": { "d": null } });
         Expression::parse(&source)?.evaluate_within(limits, Some(&input), &Bindings::new(), &mut Fixed)
     });
@@ -44,7 +44,6 @@ const TIME: &str = "Expression evaluation timeout: Check for infinite loop";
 
 #[test]
 fn nesting_ends_in_an_error_and_not_in_a_crash() {
-    let deepest = Limits { depth: Limits::DEPTH_MAX, ..Limits::default() };
     for source in [
         "(".repeat(100_000),
         "[".repeat(100_000),
@@ -62,7 +61,7 @@ fn nesting_ends_in_an_error_and_not_in_a_crash() {
         format!("a{}", ".a".repeat(100_000)),
         format!("a{}", "?a:a".repeat(100_000)),
     ] {
-        let _ = evaluate(source, deepest);
+        let _ = evaluate(source, Limits::default());
     }
     for source in [
         "($f := function($n) { 1 + $f($n) }; $f(1))",
@@ -73,7 +72,7 @@ fn nesting_ends_in_an_error_and_not_in_a_crash() {
         "($f := function($n) { a[$f($n)].b }; $f(1))",
         "($f := function($n) { [1, 2]^($f($)) }; $f(1))",
         "($f := function($n) { $sort([1, 2], $f) }; $f(1))",
-        "($f := function($n) { $reduce([1, 2], $f) }; $f(1, 2))",
+        "($f := function($n, $m) { $reduce([1, 2], $f) }; $f(1, 2))",
         "($f := function($n) { ($n ~> |$|{'a': $f($)}|) }; $f({'b': 1}))",
         "($f := function($n) { $n#$i[$f($i)] }; $f(1))",
         "($f := function($n) { $replace('a', /a/, $f) }; $f(1))",
@@ -83,7 +82,6 @@ fn nesting_ends_in_an_error_and_not_in_a_crash() {
         "($f := function($a, $n) { $n = 0 ? $a : $f($a ~> $string, $n - 1) }; $f($string, 100000))",
         "($f := function($a, $n) { $n = 0 ? $a : $f(function($x) { $a($x) + 1 }, $n - 1) }; $f($sum, 100000)(1))",
     ] {
-        assert_eq!(message(source, deepest), STACK, "{source}");
         assert_eq!(message(source, Limits::default()), STACK, "{source}");
     }
 }
@@ -106,7 +104,7 @@ fn work_ends_in_an_error_too() {
         ("($p := function($s, $n) { $n = 0 ? $s : $p({'a': $s, 'b': $s}, $n - 1) }; $p('x', 60) = $p('x', 60))", TIME),
         ("($p := function($s, $n) { $n = 0 ? $s : $p({'a': $s, 'b': $s}, $n - 1) }; $string($p('x', 60)))", TIME),
         ("($p := function($s, $n) { $n = 0 ? $s : $p({'a': $s, 'b': $s}, $n - 1) }; $count($p('x', 60).**))", TIME),
-        ("$match($pad('', 40, 'a') & 'b', /(?=(a+)+$)(a+)+\\1$/)", TIME),
+        ("$match($pad('', 40, 'a') & 'b', /^(a|a)+(?=c)\\1/)", TIME),
     ] {
         assert_eq!(message(source, some), expected, "{source}");
     }
@@ -116,14 +114,101 @@ fn work_ends_in_an_error_too() {
 /// Pieces of expressions, in any order.
 fn soup() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "a", "b", "$", "$$", "$x", "$f", "1", "-2", "0.5", "1e300", "'x'", "\"é😀\"", "null", "true", "(", ")", "[", "]",
-        "{", "}", ",", ";", ":", ":=", ".", "..", "*", "**", "%", "#$i", "@$v", "^(", "<", ">", "=", "!=", "in", "and",
-        "or", "&", "+", "-", "/", "?", "~>", "|", "function($x){", "λ($x)<s-n?:s>{", "$map(", "$string(", "$sum(",
-        "$substring(", "$pad(", "$formatNumber(", "'#,##0.00;(0)'", "$fromMillis(", "'[Y]-[MNn]-[D1o] [F,3-3] [z]'",
-        "$toMillis(", "$formatInteger(", "'w;o'", "$parseInteger(", "$replace(", "/a(.)?/", "$split(", "$match(", "$zip(",
-        "$sort(", "$reduce(", "$each(", "$sift(", "$spread(", "$merge(", "$append(", "$distinct(", "$round(",
-        "$formatBase(", "$number(", "$power(", "$partition(", "$range(", "$hash(", "'MD5'", "$parse(", "$base64decode(",
-        "$decodeUrl(", "'%C3'", "$error(", "$lookup(", "$type(", "$now(", "$random(", "[]", "()", "[0]", "[[0..1]]",
+        "a",
+        "b",
+        "$",
+        "$$",
+        "$x",
+        "$f",
+        "1",
+        "-2",
+        "0.5",
+        "1e300",
+        "'x'",
+        "\"é😀\"",
+        "null",
+        "true",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ";",
+        ":",
+        ":=",
+        ".",
+        "..",
+        "*",
+        "**",
+        "%",
+        "#$i",
+        "@$v",
+        "^(",
+        "<",
+        ">",
+        "=",
+        "!=",
+        "in",
+        "and",
+        "or",
+        "&",
+        "+",
+        "-",
+        "/",
+        "?",
+        "~>",
+        "|",
+        "function($x){",
+        "λ($x)<s-n?:s>{",
+        "$map(",
+        "$string(",
+        "$sum(",
+        "$substring(",
+        "$pad(",
+        "$formatNumber(",
+        "'#,##0.00;(0)'",
+        "$fromMillis(",
+        "'[Y]-[MNn]-[D1o] [F,3-3] [z]'",
+        "$toMillis(",
+        "$formatInteger(",
+        "'w;o'",
+        "$parseInteger(",
+        "$replace(",
+        "/a(.)?/",
+        "$split(",
+        "$match(",
+        "$zip(",
+        "$sort(",
+        "$reduce(",
+        "$each(",
+        "$sift(",
+        "$spread(",
+        "$merge(",
+        "$append(",
+        "$distinct(",
+        "$round(",
+        "$formatBase(",
+        "$number(",
+        "$power(",
+        "$partition(",
+        "$range(",
+        "$hash(",
+        "'MD5'",
+        "$parse(",
+        "$base64decode(",
+        "$decodeUrl(",
+        "'%C3'",
+        "$error(",
+        "$lookup(",
+        "$type(",
+        "$now(",
+        "$random(",
+        "[]",
+        "()",
+        "[0]",
+        "[[0..1]]",
     ]);
     prop::collection::vec(piece, 1..24).prop_map(|pieces| pieces.join(" "))
 }

@@ -20,13 +20,29 @@ pub(crate) enum Function<'v> {
         depth: u32,
     },
     /// With arguments filled in; None for the `?`.
-    Partial { function: Rc<Function<'v>>, arguments: Vec<Option<Value<'v>>>, depth: u32 },
+    Partial {
+        function: Rc<Function<'v>>,
+        arguments: Vec<Option<Value<'v>>>,
+        depth: u32,
+    },
     /// `f ~> g`
-    Composed { first: Rc<Function<'v>>, second: Rc<Function<'v>>, depth: u32 },
+    Composed {
+        first: Rc<Function<'v>>,
+        second: Rc<Function<'v>>,
+        depth: u32,
+    },
     Regex(&'v Regex),
     /// `next` of a match: the matches from `from` (bytes) on.
-    NextMatch { regex: &'v Regex, text: Text<'v>, from: usize },
-    Transform { transform: &'v Transform, frame: FrameId, position: usize },
+    NextMatch {
+        regex: &'v Regex,
+        text: Text<'v>,
+        from: usize,
+    },
+    Transform {
+        transform: &'v Transform,
+        frame: FrameId,
+        position: usize,
+    },
 }
 
 /// Where an evaluation in tail position ends: with a value, or with a call that the caller is to make.
@@ -54,7 +70,9 @@ impl<'v> Function<'v> {
 
     pub(crate) fn depth(&self) -> u32 {
         match self {
-            Function::Lambda { depth, .. } | Function::Partial { depth, .. } | Function::Composed { depth, .. } => *depth,
+            Function::Lambda { depth, .. } | Function::Partial { depth, .. } | Function::Composed { depth, .. } => {
+                *depth
+            }
             _ => 0,
         }
     }
@@ -219,14 +237,21 @@ impl<'v> Evaluator<'v> {
         input: &Value<'v>,
     ) -> Result<Tail<'v>, Error> {
         match &**function {
-            Function::Builtin(builtin) => self.apply_builtin(builtin, arguments, input).map(Tail::Value),
+            // A built-in function may call back, in which case nothing else counts the levels.
+            Function::Builtin(builtin) => {
+                self.enter()?;
+                let value = self.apply_builtin(builtin, arguments, input)?;
+                self.leave();
+                Ok(Tail::Value(value))
+            }
             Function::Lambda { lambda, frame, input: context, .. } => {
                 let arguments = match &lambda.signature {
                     Some(signature) => signature.apply(arguments, input)?,
                     None => arguments,
                 };
                 let mut arguments = arguments.into_iter();
-                let variables = lambda.parameters.iter().map(|symbol| (*symbol, arguments.next().unwrap_or(Value::Undefined)));
+                let variables =
+                    lambda.parameters.iter().map(|symbol| (*symbol, arguments.next().unwrap_or(Value::Undefined)));
                 let variables = variables.collect();
                 let inner = self.open(*frame, variables);
                 let tail = self.eval_tail(&lambda.body, context, inner)?;
@@ -235,7 +260,9 @@ impl<'v> Evaluator<'v> {
             }
             Function::Partial { function, arguments: given, .. } => {
                 let mut rest = arguments.into_iter();
-                let fill = |value: &Option<Value<'v>>| value.clone().unwrap_or_else(|| rest.next().unwrap_or(Value::Undefined));
+                let fill = |value: &Option<Value<'v>>| {
+                    value.clone().unwrap_or_else(|| rest.next().unwrap_or(Value::Undefined))
+                };
                 let arguments = given.iter().map(fill).collect();
                 self.enter()?;
                 let value = self.apply(function, arguments, input)?;
@@ -250,13 +277,18 @@ impl<'v> Evaluator<'v> {
                 Ok(Tail::Value(value))
             }
             Function::Regex(regex) => {
-                let Some(Value::String(text)) = arguments.into_iter().next() else { return Ok(Tail::Value(Value::Undefined)) };
+                let Some(Value::String(text)) = arguments.into_iter().next() else {
+                    return Ok(Tail::Value(Value::Undefined));
+                };
                 self.next_match(regex, text, 0).map(Tail::Value)
             }
             Function::NextMatch { regex, text, from } => self.next_match(regex, text.clone(), *from).map(Tail::Value),
             Function::Transform { transform, frame, position } => {
                 let object = arguments.into_iter().next().unwrap_or(Value::Undefined);
-                self.transform(transform, object, *frame, *position).map(Tail::Value)
+                self.enter()?;
+                let value = self.transform(transform, object, *frame, *position)?;
+                self.leave();
+                Ok(Tail::Value(value))
             }
         }
     }

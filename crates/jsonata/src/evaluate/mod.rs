@@ -60,7 +60,7 @@ impl<'v> Evaluator<'v> {
             parsed,
             bindings,
             host,
-            limits: Limits { depth: limits.depth.min(Limits::DEPTH_MAX), ..limits },
+            limits,
             frames: vec![root],
             free: Vec::new(),
             depth: 0,

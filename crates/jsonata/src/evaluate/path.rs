@@ -186,12 +186,7 @@ impl<'v> Evaluator<'v> {
     }
 
     /// `value[predicate]`
-    pub(super) fn filter(
-        &mut self,
-        predicate: &'v Node,
-        value: Value<'v>,
-        frame: FrameId,
-    ) -> Result<Value<'v>, Error> {
+    pub(super) fn filter(&mut self, predicate: &'v Node, value: Value<'v>, frame: FrameId) -> Result<Value<'v>, Error> {
         if value.is_undefined() {
             return Ok(value);
         }

@@ -11,7 +11,17 @@ const MS_MAX: f64 = 8.64e15;
 const ISO8601: &str = "[Y0001]-[M01]-[D01]T[H01]:[m01]:[s01].[f001][Z01:01t]";
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -155,8 +165,14 @@ fn marker(text: &str) -> Result<Marker, Error> {
     if first.is_empty() {
         first = default;
     }
-    let mut marker =
-        Marker { component, integer: None, case: None, width_max, is_traditional: second == Some('t'), year_digits: None };
+    let mut marker = Marker {
+        component,
+        integer: None,
+        case: None,
+        width_max,
+        is_traditional: second == Some('t'),
+        year_digits: None,
+    };
     if first.starts_with('n') {
         marker.case = Some(Case::Lower);
     } else if first.starts_with('N') {

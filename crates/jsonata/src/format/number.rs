@@ -174,7 +174,8 @@ fn validate(parts: &Parts, symbols: &Symbols) -> Result<(), Error> {
     let at = parts.whole.iter().position(|char| *char == symbols.decimal);
     match at {
         Some(at) => {
-            let is_grouping = |index: Option<usize>| index.and_then(|index| parts.whole.get(index)) == Some(&symbols.grouping);
+            let is_grouping =
+                |index: Option<usize>| index.and_then(|index| parts.whole.get(index)) == Some(&symbols.grouping);
             if is_grouping(at.checked_sub(1)) || is_grouping(Some(at + 1)) {
                 return refuse("D3087");
             }

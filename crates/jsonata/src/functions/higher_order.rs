@@ -154,9 +154,7 @@ pub(super) fn sort<'v>(evaluator: &mut Evaluator<'v>, arguments: Vec<Value<'v>>)
             evaluator.merge_sort(items, &mut |_, left, right| {
                 Ok(match (left, right) {
                     (Value::Number(left), Value::Number(right)) => left.as_f64() > right.as_f64(),
-                    (Value::String(left), Value::String(right)) => {
-                        crate::evaluate::compare_texts(left, right).is_gt()
-                    }
+                    (Value::String(left), Value::String(right)) => crate::evaluate::compare_texts(left, right).is_gt(),
                     _ => false,
                 })
             })?

@@ -36,7 +36,9 @@ fn find<'v>(
     let (text, groups, next) = (field("match"), field("groups"), field("next"));
     let parts = (text, place(field("start")), place(field("end")), groups.is_array(), next.as_function().is_some());
     match parts {
-        (Value::String(text), Some(start), Some(end), true, true) => Ok(Some(Found { object, text, start, end, groups })),
+        (Value::String(text), Some(start), Some(end), true, true) => {
+            Ok(Some(Found { object, text, start, end, groups }))
+        }
         _ => Err(Error::new("T1010")),
     }
 }
