@@ -22,7 +22,6 @@ impl Host for Fixed {
 
 /// Evaluates on three quarters of the stack that a worker thread of the engine has.
 fn evaluate(source: String, limits: Limits) -> Result<Evaluated, Error> {
-    eprintln!("{} levels: {}", limits.depth, source.chars().take(80).collect::<String>());
     let worker = std::thread::Builder::new().stack_size(3 << 19).spawn(move || {
         let input: Value = json!({ "a": [1, { "b": "x" }, [2, 3]], "c": { "d": null } });
         Expression::parse(&source)?.evaluate_within(limits, Some(&input), &Bindings::new(), &mut Fixed)
@@ -77,7 +76,6 @@ fn nesting_ends_in_an_error_and_not_in_a_crash() {
         "($f := function($n) { $n#$i[$f($i)] }; $f(1))",
         "($f := function($n) { $replace('a', /a/, $f) }; $f(1))",
         "($f := function($n) { ($g := $f(?); $g(1) & '') }; $f(1))",
-        "($f := function($a, $n) { $n = 0 ? $a : $f([$a], $n - 1) }; $f(1, 100000))",
         "($f := function($a, $n) { $n = 0 ? $a : $f({'a': $a}, $n - 1) }; $f(1, 100000))",
         "($f := function($a, $n) { $n = 0 ? $a : $f($a ~> $string, $n - 1) }; $f($string, 100000))",
         "($f := function($a, $n) { $n = 0 ? $a : $f(function($x) { $a($x) + 1 }, $n - 1) }; $f($sum, 100000)(1))",

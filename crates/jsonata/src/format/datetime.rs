@@ -175,8 +175,8 @@ fn marker(text: &str) -> Result<Marker, Error> {
     };
     if first.starts_with('n') {
         marker.case = Some(Case::Lower);
-    } else if first.starts_with('N') {
-        marker.case = Some(if first[1..].starts_with('n') { Case::Title } else { Case::Upper });
+    } else if let Some(rest) = first.strip_prefix('N') {
+        marker.case = Some(if rest.starts_with('n') { Case::Title } else { Case::Upper });
     } else if "YMDdFWwXxHhmsf".contains(component) {
         let picture = second.map_or_else(|| first.to_owned(), |second| format!("{first};{second}"));
         let mut format = Format::parse(&picture)?;
@@ -204,7 +204,7 @@ fn marker(text: &str) -> Result<Marker, Error> {
 /// Writes a time, in ISO 8601 without a picture; `zone` is like `+0100`.
 pub(crate) fn format(millis: f64, picture: Option<&str>, zone: Option<&str>) -> Result<String, Error> {
     // Beyond this there are no dates.
-    if !(millis.abs() <= MS_MAX) {
+    if millis.is_nan() || millis.abs() > MS_MAX {
         return Err(Error::new("D3110").value(Number::from(millis).to_string()));
     }
     let offset = zone.and_then(leading_integer).unwrap_or(0).clamp(-9999, 9999);
