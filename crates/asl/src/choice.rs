@@ -1,5 +1,6 @@
 //! The rules of a Choice state.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::Value;
@@ -51,13 +52,16 @@ pub(crate) enum Operand {
 }
 
 impl Rule {
-    pub(crate) fn uses_context(&self) -> bool {
+    /// Names the workflow variables that are read.
+    pub(crate) fn variables(&self, note: &mut dyn FnMut(&str)) {
         match self {
-            Rule::And(rules) | Rule::Or(rules) => rules.iter().any(Rule::uses_context),
-            Rule::Not(rule) => rule.uses_context(),
+            Rule::And(rules) | Rule::Or(rules) => rules.iter().for_each(|rule| rule.variables(note)),
+            Rule::Not(rule) => rule.variables(note),
             Rule::Test { variable, test } => {
-                variable.uses_context()
-                    || matches!(test, Test::Compare { with: Operand::Path(path), .. } if path.uses_context())
+                variable.variables(note);
+                if let Test::Compare { with: Operand::Path(path), .. } = test {
+                    path.variables(note);
+                }
             }
         }
     }
@@ -66,7 +70,7 @@ impl Rule {
     ///
     /// A variable of another type than the test's makes it false; a variable that is not there is an error,
     /// except for `IsPresent`.
-    pub(crate) fn holds(&self, environment: &mut Environment<'_>) -> Result<bool, Failure> {
+    pub(crate) fn holds(&self, environment: &Environment<'_>) -> Result<bool, Failure> {
         match self {
             Rule::And(rules) => {
                 for rule in rules {
@@ -86,15 +90,15 @@ impl Rule {
             }
             Rule::Not(rule) => Ok(!rule.holds(environment)?),
             Rule::Test { variable, test } => match test {
-                Test::IsPresent(expected) => Ok(is_present(variable, environment) == *expected),
-                Test::Is(kind, expected) => Ok(kind.is(&read(variable, environment)?) == *expected),
+                Test::IsPresent(expected) => Ok(variable.exists(environment) == *expected),
+                Test::Is(kind, expected) => Ok(kind.is(read(variable, environment)?.as_ref()) == *expected),
                 Test::StringMatches(pattern) => {
                     Ok(read(variable, environment)?.as_str().is_some_and(|text| pattern.matches(text)))
                 }
                 Test::Compare { kind, comparison, with } => {
                     let left = read(variable, environment)?;
                     let right = match with {
-                        Operand::Literal(value) => value.clone(),
+                        Operand::Literal(value) => Cow::Borrowed(value),
                         Operand::Path(path) => read(path, environment)?,
                     };
                     Ok(kind.compare(&left, &right).is_some_and(|ordering| comparison.accepts(ordering)))
@@ -104,20 +108,12 @@ impl Rule {
     }
 }
 
-fn read(path: &Expression, environment: &mut Environment<'_>) -> Result<Value, Failure> {
-    path.look_up(environment).map_err(|_| {
+fn read<'v>(path: &Expression, environment: &'v Environment<'_>) -> Result<Cow<'v, Value>, Failure> {
+    path.query(environment).map_err(|_| {
         Failure::runtime(format!(
             "Invalid path '{path}': The choice state's condition path references an invalid value."
         ))
     })
-}
-
-fn is_present(variable: &Expression, environment: &mut Environment<'_>) -> bool {
-    match variable {
-        Expression::Path(path) => path.exists(environment.input),
-        Expression::Context(path) => path.exists(environment.context),
-        Expression::Call(_) => variable.look_up(environment).is_ok(),
-    }
 }
 
 impl Kind {

@@ -22,6 +22,12 @@ pub enum Code {
     MissingTransitionTarget,
     /// Two states of a machine have one name, be it in different branches.
     DuplicateStateName,
+    /// No state ends the workflow.
+    MissingEndState,
+    /// An expression between `{%` and `%}` that cannot be read.
+    InvalidJsonata,
+    /// A JSONata expression that reads what is not there for it.
+    UnsupportedJsonata,
     /// Correct Amazon States Language that this interpreter does not run.
     Unsupported,
     /// A field that looks like a path or an intrinsic function, and whose name does not end with `.$`.
@@ -40,6 +46,9 @@ impl Code {
             Code::SchemaValidationFailed => "SCHEMA_VALIDATION_FAILED",
             Code::MissingTransitionTarget => "MISSING_TRANSITION_TARGET",
             Code::DuplicateStateName => "DUPLICATE_STATE_NAME",
+            Code::MissingEndState => "MISSING_END_STATE",
+            Code::InvalidJsonata => "INVALID_JSONATA_EXPRESSION",
+            Code::UnsupportedJsonata => "UNSUPPORTED_JSONATA_EXPRESSION",
             Code::Unsupported => "NOT_SUPPORTED",
             Code::NoDollar => "NO_DOLLAR",
             Code::NoPath => "NO_PATH",
@@ -66,7 +75,8 @@ pub struct Diagnostic {
     pub code: Code,
     /// What is wrong, in AWS's words where AWS's words are known.
     pub message: String,
-    /// JSON pointer (RFC 6901) to the offending place, for example `/States/Wait/Seconds`; empty for the whole text.
+    /// The offending place as AWS writes it, a JSON pointer (RFC 6901) with indices in brackets:
+    /// `/States/Decide/Choices[0]/Next`; empty for the whole text.
     pub pointer: String,
     /// Where the pointer's value begins in the text, if the text is JSON; else where JSON ended.
     pub position: Option<Position>,

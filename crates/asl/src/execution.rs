@@ -11,6 +11,7 @@ use crate::event::{MapRunId, TaskId, TimerId};
 use crate::random::Random;
 use crate::resource::Resource;
 use crate::time::Timestamp;
+use crate::variables::Variables;
 
 /// Who an execution is: what `$$.Execution` and `$$.StateMachine` say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,7 +87,7 @@ pub(crate) struct Given {
 impl Given {
     pub(crate) fn context_of(&self, item: Option<&Item>, token: Option<&str>) -> Value {
         let mut context = self.context.clone();
-        if let Some(Item { index, value }) = item {
+        if let Some(Item { index, value, .. }) = item {
             context["Map"] = json!({ "Item": { "Index": index, "Value": **value } });
         }
         if let (Some(token), false) = (token, self.is_context_final) {
@@ -151,10 +152,13 @@ pub(crate) struct Branch {
     pub(crate) state: usize,
     /// The current state's raw input.
     pub(crate) input: Arc<Value>,
+    pub(crate) variables: Arc<Variables>,
     /// The innermost inline Map's item: `$$.Map.Item`.
     pub(crate) item: Option<Item>,
     /// The last history event of this branch: the next one's `previous_id`.
     pub(crate) last_id: u64,
+    /// The last history event before the current state was entered.
+    pub(crate) before_id: u64,
     pub(crate) entered_id: u64,
     pub(crate) entered_at: Timestamp,
     /// Retries made of the current state, by retrier.
@@ -172,6 +176,8 @@ pub(crate) struct Parent {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Item {
     pub(crate) index: usize,
+    /// Of a field, where the items are those of an object.
+    pub(crate) key: Option<String>,
     pub(crate) value: Arc<Value>,
 }
 
@@ -222,8 +228,8 @@ pub(crate) struct Fan {
 pub(crate) struct Iteration {
     pub(crate) index: usize,
     pub(crate) input: Arc<Value>,
-    /// The array's element, where `ItemSelector` made something else of it.
-    pub(crate) item: Option<Arc<Value>>,
+    /// What `ItemSelector` made the input of.
+    pub(crate) item: Item,
 }
 
 impl Execution {
@@ -248,6 +254,15 @@ impl Execution {
             pending: Pending::default(),
             given: None,
         }
+    }
+
+    /// The variables that the first state sees.
+    pub(crate) fn given_variables(&self) -> Arc<Variables> {
+        let mut variables = Variables::default();
+        if let Some(given) = &self.given {
+            variables.assign(&given.variables);
+        }
+        Arc::new(variables)
     }
 
     /// For TestState, before the first event.

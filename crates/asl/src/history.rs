@@ -214,6 +214,17 @@ impl StateType {
 }
 
 impl EventKind {
+    /// True for what ends an execution.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(
+            self,
+            EventKind::ExecutionSucceeded { .. }
+                | EventKind::ExecutionFailed { .. }
+                | EventKind::ExecutionTimedOut
+                | EventKind::ExecutionAborted { .. }
+        )
+    }
+
     /// AWS's event type, for example `TaskStateEntered`.
     pub fn name(&self) -> &'static str {
         use StateType as S;

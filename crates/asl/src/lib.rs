@@ -5,6 +5,7 @@
 
 mod choice;
 mod command;
+mod context;
 mod definition;
 mod diagnostics;
 mod error;
@@ -15,14 +16,19 @@ mod history;
 mod intrinsics;
 pub mod json_text;
 pub mod jsonpath;
+mod query;
 mod random;
 mod resource;
 mod retry;
+mod size;
 mod step;
 mod template;
 pub mod test_state;
+#[cfg(test)]
+mod testing;
 mod time;
 mod token;
+mod variables;
 
 pub use command::{Command, MapRunSpec, Outcome, ProcessorPath, TaskInvocation};
 pub use definition::{ExecutionType, StateMachine};

@@ -2,6 +2,89 @@
 
 use std::fmt;
 
+/// The optimised integrations and their actions.
+const OPTIMISED: &[(&str, &[&str])] = &[
+    ("apigateway", &["invoke"]),
+    ("athena", &["getQueryExecution", "getQueryResults", "startQueryExecution", "stopQueryExecution"]),
+    ("batch", &["submitJob"]),
+    ("bedrock", &["createModelCustomizationJob", "invokeModel"]),
+    (
+        "codebuild",
+        &[
+            "batchDeleteBuilds",
+            "batchGetReports",
+            "deleteBuildBatch",
+            "retryBuildBatch",
+            "startBuild",
+            "startBuildBatch",
+            "stopBuild",
+            "stopBuildBatch",
+        ],
+    ),
+    ("databrew", &["startJobRun"]),
+    ("dynamodb", &["deleteItem", "getItem", "putItem", "updateItem"]),
+    ("ecs", &["runTask"]),
+    (
+        "eks",
+        &[
+            "call",
+            "createCluster",
+            "createFargateProfile",
+            "createNodegroup",
+            "deleteCluster",
+            "deleteFargateProfile",
+            "deleteNodegroup",
+            "runJob",
+        ],
+    ),
+    (
+        "elasticmapreduce",
+        &[
+            "addStep",
+            "cancelStep",
+            "createCluster",
+            "modifyInstanceFleetByName",
+            "modifyInstanceGroupByName",
+            "setClusterTerminationProtection",
+            "terminateCluster",
+        ],
+    ),
+    ("emr-containers", &["createVirtualCluster", "deleteVirtualCluster", "startJobRun"]),
+    (
+        "emr-serverless",
+        &[
+            "cancelJobRun",
+            "createApplication",
+            "deleteApplication",
+            "startApplication",
+            "startJobRun",
+            "stopApplication",
+        ],
+    ),
+    ("events", &["putEvents"]),
+    ("glue", &["startJobRun"]),
+    ("http", &["invoke"]),
+    ("lambda", &["invoke"]),
+    ("mediaconvert", &["createJob"]),
+    (
+        "sagemaker",
+        &[
+            "createEndpoint",
+            "createEndpointConfig",
+            "createHyperParameterTuningJob",
+            "createLabelingJob",
+            "createModel",
+            "createProcessingJob",
+            "createTrainingJob",
+            "createTransformJob",
+            "updateEndpoint",
+        ],
+    ),
+    ("sns", &["publish"]),
+    ("sqs", &["sendMessage"]),
+    ("states", &["startExecution"]),
+];
+
 /// A Task's `Resource`, taken apart. Nothing here says that the resource exists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
@@ -86,6 +169,17 @@ impl Resource {
         }
     }
 
+    /// True unless it asks an optimised integration for an action that it does not have.
+    ///
+    /// # Source
+    /// <https://docs.aws.amazon.com/step-functions/latest/dg/integrate-optimized.html>, read 2026-11-27. What
+    /// `aws-sdk` integrations have is not looked up.
+    pub fn is_recognized(&self) -> bool {
+        let Resource::Service { service, action, .. } = self else { return true };
+        service.starts_with("aws-sdk:")
+            || OPTIMISED.iter().any(|(known, actions)| known == service && actions.contains(&action.as_str()))
+    }
+
     /// The ARN as the definition has it.
     pub fn arn(&self) -> &str {
         match self {
@@ -126,6 +220,17 @@ mod tests {
             Resource::parse("arn:aws:states:us-east-1:000000000000:activity:label"),
             Some(Resource::Activity { .. })
         ));
+    }
+
+    #[test]
+    fn knows_what_the_optimised_integrations_do() {
+        let is_recognized = |arn: &str| Resource::parse(arn).unwrap().is_recognized();
+        assert!(is_recognized("arn:aws:states:::dynamodb:getItem"));
+        assert!(is_recognized("arn:aws:states:::states:startExecution.sync:2"));
+        assert!(is_recognized("arn:aws:states:::aws-sdk:dynamodb:query"));
+        // Recorded: test_invalid_integration.
+        assert!(!is_recognized("arn:aws:states:::dynamodb:query"));
+        assert!(!is_recognized("arn:aws:states:::lambda:invokeAsync"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::error::{ALL, DATA_LIMIT_EXCEEDED, Failure, HEARTBEAT_TIMEOUT, RUNTIME, TASK_FAILED, TIMEOUT};
 use crate::jsonpath::ReferencePath;
 use crate::random::Random;
+use crate::template::Template;
 
 /// One entry of a `Retry`.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +28,11 @@ pub(crate) enum Jitter {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Catcher {
     pub(crate) errors: Vec<String>,
+    /// JSONPath only.
     pub(crate) result_path: ResultPath,
+    /// JSONata only: `Output`.
+    pub(crate) output: Option<Template>,
+    pub(crate) assign: Option<Template>,
     /// Index of the next state in the scope.
     pub(crate) next: usize,
 }

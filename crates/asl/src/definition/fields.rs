@@ -1,25 +1,69 @@
-//! Reading an object's fields, noting everything that is missing, mistyped or unknown.
+//! Reading an object's fields, noting everything that is missing, mistyped, unknown or of the other dialect.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::model::{ScopeId, Setting};
+use super::model::{ExecutionType, QueryLanguage, ScopeId, Setting};
 use crate::diagnostics::{Code, Diagnostic, Severity};
 use crate::expression::Expression;
-use crate::template::Template;
+use crate::query::{Problem, Query, expression_in};
+use crate::template::{BadField, BadTemplate, Computed, Step, Template};
+
+/// Fields that only the JSONPath dialect has, in whatever object.
+const PATHS_ONLY: &[&str] = &[
+    "CausePath",
+    "ErrorPath",
+    "HeartbeatSecondsPath",
+    "InputPath",
+    "ItemsPath",
+    "MaxConcurrencyPath",
+    "MaxInputBytesPerBatchPath",
+    "MaxItemsPath",
+    "MaxItemsPerBatchPath",
+    "OutputPath",
+    "Parameters",
+    "Result",
+    "ResultPath",
+    "ResultSelector",
+    "SecondsPath",
+    "TimeoutSecondsPath",
+    "TimestampPath",
+    "ToleratedFailureCountPath",
+    "ToleratedFailurePercentagePath",
+    "Variable",
+];
+
+/// Fields that only the JSONata dialect has.
+const QUERIES_ONLY: &[&str] = &["Arguments", "Condition", "Items", "Output"];
 
 /// What the whole check has found so far.
-#[derive(Default)]
 pub(super) struct Findings {
     diagnostics: RefCell<Vec<Diagnostic>>,
+    /// Index of a diagnostic → pointer to what people should look at, where AWS points at something larger.
+    places: RefCell<BTreeMap<usize, String>>,
     pub(super) processors: RefCell<BTreeMap<String, ScopeId>>,
     /// State name → pointer, over all scopes: a name may be used once in a machine.
     pub(super) names: RefCell<BTreeMap<String, String>>,
+    /// What runs the states that are being read.
+    pub(super) execution_type: Cell<ExecutionType>,
+    /// The machine's own, which a state's overrides.
+    pub(super) language: Cell<QueryLanguage>,
 }
 
 impl Findings {
+    pub(super) fn new(execution_type: ExecutionType) -> Findings {
+        Findings {
+            diagnostics: RefCell::default(),
+            places: RefCell::default(),
+            processors: RefCell::default(),
+            names: RefCell::default(),
+            execution_type: Cell::new(execution_type),
+            language: Cell::default(),
+        }
+    }
+
     pub(super) fn error(&self, code: Code, pointer: impl Into<String>, message: impl Into<String>) {
         self.add(Severity::Error, code, pointer.into(), message.into());
     }
@@ -29,6 +73,7 @@ impl Findings {
         self.error(Code::SchemaValidationFailed, pointer, message);
     }
 
+    #[allow(dead_code)] // Warnings come.
     pub(super) fn warning(&self, code: Code, pointer: impl Into<String>, message: impl Into<String>) {
         self.add(Severity::Warning, code, pointer.into(), message.into());
     }
@@ -37,14 +82,32 @@ impl Findings {
         self.diagnostics.borrow_mut().push(Diagnostic { severity, code, message, pointer, position: None });
     }
 
-    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.diagnostics.into_inner()
+    /// True if some part of the definition could not be read.
+    pub(super) fn has_schema_error(&self) -> bool {
+        self.diagnostics.borrow().iter().any(|diagnostic| diagnostic.code == Code::SchemaValidationFailed)
+    }
+
+    /// Every finding, with the pointer to its place in the text.
+    pub(super) fn into_diagnostics(self) -> Vec<(Diagnostic, String)> {
+        let mut places = self.places.into_inner();
+        let diagnostics = self.diagnostics.into_inner().into_iter().enumerate();
+        diagnostics
+            .map(|(index, diagnostic)| {
+                let place = places.remove(&index).unwrap_or_else(|| diagnostic.pointer.clone());
+                (diagnostic, place)
+            })
+            .collect()
     }
 }
 
-/// Appends a step to a JSON pointer.
+/// Appends a name to a pointer.
 pub(super) fn child(pointer: &str, step: &str) -> String {
     format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Appends an index to a pointer, as AWS writes it: `/States/A/Choices[0]`.
+pub(super) fn element(pointer: &str, index: usize) -> String {
+    format!("{pointer}[{index}]")
 }
 
 /// One object of the definition. Every field that is asked for is known; [`Fields::finish`] reports the others.
@@ -52,6 +115,9 @@ pub(super) struct Fields<'a> {
     object: &'a Map<String, Value>,
     pub(super) pointer: String,
     pub(super) findings: &'a Findings,
+    pub(super) language: QueryLanguage,
+    /// How much of the pointer leads to the state: messages name fields by their way from there.
+    state_length: usize,
     known: RefCell<Vec<&'static str>>,
 }
 
@@ -59,12 +125,22 @@ impl<'a> Fields<'a> {
     /// Notes it if `value` is no object.
     pub(super) fn new(value: &'a Value, pointer: String, findings: &'a Findings) -> Option<Fields<'a>> {
         match value {
-            Value::Object(object) => Some(Fields { object, pointer, findings, known: RefCell::default() }),
+            Value::Object(object) => {
+                let state_length = pointer.len();
+                let language = findings.language.get();
+                Some(Fields { object, pointer, findings, language, state_length, known: RefCell::default() })
+            }
             other => {
                 findings.schema(pointer, format!("expected an object, found {}", describe(other)));
                 None
             }
         }
+    }
+
+    /// An object inside this one, of the same state.
+    fn inner(&self, value: &'a Value, pointer: String) -> Option<Fields<'a>> {
+        let fields = Fields::new(value, pointer, self.findings)?;
+        Some(Fields { language: self.language, state_length: self.state_length, ..fields })
     }
 
     pub(super) fn get(&self, name: &'static str) -> Option<&'a Value> {
@@ -74,6 +150,16 @@ impl<'a> Fields<'a> {
 
     pub(super) fn at(&self, name: &str) -> String {
         child(&self.pointer, name)
+    }
+
+    /// The field as messages name it: its way from the state, `Choices[0]/Condition`.
+    pub(super) fn field(&self, name: &str) -> String {
+        let way = self.pointer.get(self.state_length..).unwrap_or_default().trim_start_matches('/');
+        if way.is_empty() { name.to_owned() } else { format!("{way}/{name}") }
+    }
+
+    pub(super) fn is_jsonata(&self) -> bool {
+        self.language == QueryLanguage::Jsonata
     }
 
     pub(super) fn schema(&self, name: &str, message: impl Into<String>) {
@@ -129,7 +215,23 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn object(&self, name: &'static str) -> Option<Fields<'a>> {
-        Fields::new(self.get(name)?, self.at(name), self.findings)
+        self.inner(self.get(name)?, self.at(name))
+    }
+
+    /// The objects of an array; elements that are none are noted and left out.
+    pub(super) fn objects(&self, name: &'static str) -> Vec<Fields<'a>> {
+        let entries = self.array(name).into_iter().flatten().enumerate();
+        entries.filter_map(|(index, entry)| self.inner(entry, element(&self.at(name), index))).collect()
+    }
+
+    /// An object that is an element of an array of this object's.
+    pub(super) fn inner_at(&self, name: &str, index: usize, value: &'a Value) -> Option<Fields<'a>> {
+        self.inner(value, element(&self.at(name), index))
+    }
+
+    /// The object that is the value of `name`, though its owner was asked for it before.
+    pub(super) fn inner_of(&self, name: &str, value: &'a Value) -> Option<Fields<'a>> {
+        self.inner(value, self.at(name))
     }
 
     /// An integer within bounds, both included.
@@ -159,34 +261,80 @@ impl<'a> Fields<'a> {
         parsed.map_err(|problem| self.schema(name, format!("Value is not a valid JSONPath: {problem}"))).ok()
     }
 
+    /// A payload template, in the state's dialect.
     pub(super) fn template(&self, name: &'static str) -> Option<Template> {
         let value = self.get(name)?;
         let mut bad = Vec::new();
-        let template = Template::parse(value, &mut bad);
-        for field in bad {
-            let pointer = field.path.iter().fold(self.at(name), |pointer: String, step| child(&pointer, step));
-            let message = format!(
-                "The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call",
-                field.field
-            );
-            self.findings.schema(pointer, message);
+        let template = match self.language {
+            QueryLanguage::JsonPath => Template::with_paths(value, &mut bad),
+            QueryLanguage::Jsonata => Template::with_queries(value, &self.field(name), &mut bad),
+        };
+        for BadField { path, problem } in bad {
+            let pointer = path.iter().fold(self.at(name), |pointer: String, step| match step {
+                Step::Name(name) => child(&pointer, name),
+                Step::Index(index) => element(&pointer, *index),
+            });
+            match problem {
+                BadTemplate::Path { field, .. } => {
+                    let message = format!(
+                        "The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call"
+                    );
+                    self.findings.schema(pointer, message);
+                }
+                BadTemplate::Query(problem) => self.bad_query(pointer, problem),
+            }
         }
         Some(template)
     }
 
-    /// `Name` and `NamePath`, of which at most one may be given.
+    fn bad_query(&self, pointer: String, problem: Problem) {
+        match problem {
+            Problem::Invalid(message) => self.findings.error(Code::InvalidJsonata, pointer, message),
+            Problem::Unsupported(message) => self.findings.error(Code::UnsupportedJsonata, pointer, message),
+        }
+    }
+
+    /// The expression of a field of the JSONata dialect, if its value is one.
+    pub(super) fn query(&self, name: &'static str) -> Option<Computed> {
+        if !self.is_jsonata() {
+            return None;
+        }
+        let text = self.get(name)?.as_str().and_then(expression_in)?;
+        match Query::parse(text) {
+            Ok(query) => Some(Computed { expression: Expression::Query(query), field: self.field(name) }),
+            Err(problem) => {
+                self.bad_query(self.at(name), problem);
+                None
+            }
+        }
+    }
+
+    /// True if a field's value is an expression of the JSONata dialect.
+    pub(super) fn is_query(&self, name: &str) -> bool {
+        self.is_jsonata()
+            && self.object.get(name).and_then(Value::as_str).is_some_and(|text| expression_in(text).is_some())
+    }
+
+    /// A field that may be computed: by its `…Path` in the JSONPath dialect, by itself in the JSONata dialect.
     pub(super) fn setting<T>(
         &self,
         names: [&'static str; 2],
         or_call: bool,
         read: impl Fn(&Self, &'static str) -> Option<T>,
     ) -> Setting<T> {
+        let [name, path_name] = names;
+        if self.is_query(name) {
+            return self.query(name).map_or(Setting::Absent, Setting::Computed);
+        }
+        let value = read(self, name);
+        if self.is_jsonata() {
+            return value.map_or(Setting::Absent, Setting::Value);
+        }
         self.exclusive(&names);
-        let value = read(self, names[0]);
-        let path = self.path(names[1], or_call);
+        let path = self.path(path_name, or_call);
         match (value, path) {
             (Some(value), _) => Setting::Value(value),
-            (None, Some(path)) => Setting::Path(path),
+            (None, Some(expression)) => Setting::Computed(Computed { expression, field: path_name.to_owned() }),
             (None, None) => Setting::Absent,
         }
     }
@@ -195,9 +343,23 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self) {
         let known = self.known.borrow();
         for name in self.object.keys() {
-            if !known.contains(&name.as_str()) {
-                self.findings.schema(self.at(name), "Field is not supported");
+            if known.contains(&name.as_str()) {
+                continue;
             }
+            let only = |other: QueryLanguage| {
+                format!(
+                    "The QueryLanguage is set to '{}', but field '{name}' is only supported for the '{}' QueryLanguage",
+                    self.language.name(),
+                    other.name()
+                )
+            };
+            let message = match self.language {
+                QueryLanguage::JsonPath if QUERIES_ONLY.contains(&name.as_str()) => only(QueryLanguage::Jsonata),
+                QueryLanguage::Jsonata if PATHS_ONLY.contains(&name.as_str()) => only(QueryLanguage::JsonPath),
+                _ => format!("Field '{name}' is not supported"),
+            };
+            self.findings.places.borrow_mut().insert(self.findings.diagnostics.borrow().len(), self.at(name));
+            self.findings.schema(self.pointer.clone(), message);
         }
     }
 }

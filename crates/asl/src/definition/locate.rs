@@ -9,13 +9,39 @@ pub(super) fn locate(text: &str, pointer: &str) -> Position {
     scanner.space();
     let mut found = scanner.at;
     for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        match scanner.enter(&step) {
+        let (name, indices) = parts(step);
+        let name = name.replace("~1", "/").replace("~0", "~");
+        // A name may itself end in brackets.
+        let start = scanner.at;
+        let entered = scanner.enter(&step.replace("~1", "/").replace("~0", "~")).or_else(|| {
+            scanner.at = start;
+            let mut at = scanner.enter(&name)?;
+            for index in indices {
+                at = scanner.enter(index)?;
+            }
+            Some(at)
+        });
+        match entered {
             Some(at) => found = at,
             None => break,
         }
     }
     position(text, found)
+}
+
+/// `Choices[0][1]` → `Choices`, `0`, `1`.
+fn parts(step: &str) -> (&str, Vec<&str>) {
+    let mut name = step;
+    let mut indices = Vec::new();
+    while let Some((rest, index)) = name.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
+        if index.is_empty() || !index.bytes().all(|byte| byte.is_ascii_digit()) {
+            break;
+        }
+        name = rest;
+        indices.push(index);
+    }
+    indices.reverse();
+    (name, indices)
 }
 
 /// The line and column of a byte offset.
@@ -139,11 +165,13 @@ mod tests {
         assert_eq!(at("/b~1c/1"), (4, 5));
         assert_eq!(at("/b~1c/7"), (3, 10));
         assert_eq!(at("/nothing/here"), (1, 1));
+        assert_eq!(at("/b~1c[1]"), (4, 5));
+        assert_eq!(at("/a/][1]/x"), (2, 24));
     }
 
     proptest! {
         #[test]
-        fn never_panics(text in "\\PC*", pointer in "(/[a-z0-9]*){0,3}") {
+        fn never_panics(text in "\\PC*", pointer in r"(/[a-z0-9]*(\[[0-9]\])?){0,3}") {
             locate(&text, &pointer);
         }
     }

@@ -1,13 +1,15 @@
 //! [`StateMachine`]: the way in.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::fields::{Fields, Findings};
 use super::locate::locate;
-use super::model::{Definition, Scope, ScopeId};
-use super::scope::{ScopeReader, query_language};
+use super::model::{Definition, ExecutionType, Scope, ScopeId};
+use super::scope::ScopeReader;
+use super::state::query_language;
 use crate::command::ProcessorPath;
 use crate::diagnostics::{Code, Diagnostic, Position, Severity};
 
@@ -24,19 +26,29 @@ impl StateMachine {
     ///
     /// Returns a machine exactly when no diagnostic is an error.
     pub fn parse(text: &str) -> (Option<StateMachine>, Vec<Diagnostic>) {
+        StateMachine::parse_as(text, ExecutionType::Standard)
+    }
+
+    /// The same, for a workflow of a type: Express workflows may not do everything.
+    pub fn parse_as(text: &str, execution_type: ExecutionType) -> (Option<StateMachine>, Vec<Diagnostic>) {
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(error) => return (None, vec![not_json(text, &error)]),
         };
-        let findings = Findings::default();
+        let findings = Findings::new(execution_type);
         let mut scopes = Vec::new();
         let read = read_machine(&value, &findings, &mut scopes);
         let processors = findings.processors.take();
-        let mut diagnostics = findings.into_diagnostics();
-        for diagnostic in &mut diagnostics {
-            diagnostic.position = Some(locate(text, &diagnostic.pointer));
+        let mut diagnostics = Vec::new();
+        for (mut diagnostic, place) in findings.into_diagnostics() {
+            diagnostic.position = Some(locate(text, &place));
+            diagnostics.push(diagnostic);
         }
-        diagnostics.sort_by_key(|diagnostic| diagnostic.position.map(|position| (position.line, position.column)));
+        // Having no end is said of the whole, so it comes last.
+        diagnostics.sort_by_key(|diagnostic| {
+            let place = diagnostic.position.map(|position| (position.line, position.column));
+            (diagnostic.code == Code::MissingEndState, place)
+        });
         let has_error = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let machine = read.filter(|_| !has_error).map(|(root, timeout_s)| {
             let definition = Definition { scopes, processors };
@@ -51,6 +63,17 @@ impl StateMachine {
     pub fn processor(&self, map: &ProcessorPath) -> Option<StateMachine> {
         let root = *self.definition.processors.get(&map.0)?;
         Some(StateMachine { definition: Arc::clone(&self.definition), root, timeout_s: None })
+    }
+
+    /// For every state that reads workflow variables, which: the API's `variableReferences`.
+    pub fn variable_references(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut references: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for state in self.definition.scopes.iter().flat_map(|scope| &scope.states) {
+            state.variables(&mut |name| {
+                references.entry(state.name.clone()).or_default().insert(name.to_owned());
+            });
+        }
+        references
     }
 
     pub(crate) fn root(&self) -> ScopeId {
@@ -90,10 +113,10 @@ fn read_machine(value: &Value, findings: &Findings, scopes: &mut Vec<Scope>) -> 
         fields.schema("Version", format!("expected \"1.0\", found \"{version}\""));
     }
     let timeout_s = fields.integer("TimeoutSeconds", 1, super::state::SECONDS_MAX);
-    let is_readable = query_language(&fields);
-    let scope = if is_readable { ScopeReader::new(findings, scopes).read(&fields) } else { None };
-    if is_readable {
-        fields.finish();
-    }
+    findings.language.set(query_language(&fields).unwrap_or_default());
+    let mut reader = ScopeReader::new(findings, scopes);
+    let scope = reader.read(&fields, false);
+    reader.assignments.check(findings);
+    fields.finish();
     Some((scope?, timeout_s))
 }

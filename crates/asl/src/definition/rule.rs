@@ -2,28 +2,50 @@
 
 use serde_json::Value;
 
-use super::fields::{Fields, Findings, child, describe};
-use super::scope::Targets;
+use super::fields::{Fields, describe};
+use super::model::{ChoiceRule, Condition, QueryLanguage};
+use super::scope::{ScopeReader, Targets};
 use crate::choice::{Comparison, Kind, Operand, Pattern, Rule, Test};
 use crate::expression::Expression;
+use crate::query::expression_in;
 use crate::time::Instant;
 
 /// How deep And, Or and Not may nest: definitions come from people, stacks are finite.
 const DEPTH_MAX: usize = 64;
 
-/// Reads one element of `Choices`: a rule and where it leads.
+/// Reads one element of `Choices`: a condition and where it leads.
 pub(super) fn read_choice(
-    value: &Value,
-    pointer: String,
+    fields: Fields<'_>,
     targets: &Targets<'_>,
-    findings: &Findings,
-) -> Option<(Rule, usize)> {
-    let fields = Fields::new(value, pointer, findings)?;
+    scopes: &mut ScopeReader<'_>,
+) -> Option<ChoiceRule> {
     fields.require(&["Next"]);
-    let next = fields.string("Next").and_then(|next| targets.find(next, fields.at("Next"), "Next"));
-    let rule = read_rule(&fields, 0);
+    let next = fields.string("Next").and_then(|next| targets.find(next));
+    let assign = scopes.assignments.read(&fields);
+    let (condition, output) = match fields.language {
+        QueryLanguage::JsonPath => (read_rule(&fields, 0).map(Condition::Rule), None),
+        QueryLanguage::Jsonata => {
+            fields.comment();
+            fields.require(&["Condition"]);
+            (read_condition(&fields), fields.template("Output"))
+        }
+    };
     fields.finish();
-    Some((rule?, next?))
+    Some(ChoiceRule { condition: condition?, output, assign, next: next? })
+}
+
+fn read_condition(fields: &Fields<'_>) -> Option<Condition> {
+    match fields.get("Condition")? {
+        Value::Bool(constant) => Some(Condition::Constant(*constant)),
+        Value::String(text) if expression_in(text).is_some() => fields.query("Condition").map(Condition::Computed),
+        other => {
+            fields.schema(
+                "Condition",
+                format!("expected true, false or a JSONata expression, found {}", describe(other)),
+            );
+            None
+        }
+    }
 }
 
 fn read_rule(fields: &Fields<'_>, depth: usize) -> Option<Rule> {
@@ -41,17 +63,15 @@ fn read_rule(fields: &Fields<'_>, depth: usize) -> Option<Rule> {
         if parts.is_empty() {
             fields.schema(name, "Value cannot be empty");
         }
-        let inner = parts
-            .iter()
-            .enumerate()
-            .map(|(index, part)| read_inner(part, child(&fields.at(name), &index.to_string()), fields.findings, depth));
+        let inner = parts.iter().enumerate();
+        let inner = inner.map(|(index, part)| read_inner(fields.inner_at(name, index, part), depth));
         let inner: Vec<Option<Rule>> = inner.collect();
         let inner: Option<Vec<Rule>> = inner.into_iter().collect();
         rules.push(inner.map(if name == "And" { Rule::And } else { Rule::Or }));
     }
     if let Some(part) = fields.get("Not") {
         found += 1;
-        let inner = read_inner(part, fields.at("Not"), fields.findings, depth);
+        let inner = read_inner(fields.inner_of("Not", part), depth);
         rules.push(inner.map(|rule| Rule::Not(Box::new(rule))));
     }
     let is_boolean_expression = found > 0;
@@ -75,8 +95,8 @@ fn read_rule(fields: &Fields<'_>, depth: usize) -> Option<Rule> {
     rules.pop()?
 }
 
-fn read_inner(value: &Value, pointer: String, findings: &Findings, depth: usize) -> Option<Rule> {
-    let fields = Fields::new(value, pointer, findings)?;
+fn read_inner(fields: Option<Fields<'_>>, depth: usize) -> Option<Rule> {
+    let fields = fields?;
     let rule = read_rule(&fields, depth + 1);
     fields.finish();
     rule

@@ -1,8 +1,11 @@
 //! A parsed call and its evaluation.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{arrays, encoding, json, math, strings};
+use crate::expression::{Environment, Variable};
 use crate::jsonpath::JsonPath;
 use crate::random::Random;
 
@@ -27,6 +30,8 @@ pub(super) enum Argument {
     Path(JsonPath),
     /// `$$…`: from the context object. The path is stored with one `$`.
     Context(JsonPath),
+    /// `$name…`: from a workflow variable.
+    Variable(Variable),
     Call(Call),
 }
 
@@ -86,37 +91,49 @@ impl Call {
         &self.text
     }
 
-    /// True if an argument reads the context object.
-    pub(crate) fn uses_context(&self) -> bool {
-        self.arguments.iter().any(|argument| match argument {
-            Argument::Context(_) => true,
-            Argument::Call(call) => call.uses_context(),
-            Argument::Text { .. } | Argument::Literal(_) | Argument::Path(_) => false,
-        })
+    /// Names the workflow variables that are read.
+    pub(crate) fn variables(&self, note: &mut dyn FnMut(&str)) {
+        for argument in &self.arguments {
+            match argument {
+                Argument::Variable(variable) => note(&variable.name),
+                Argument::Call(call) => call.variables(note),
+                Argument::Text { .. } | Argument::Literal(_) | Argument::Path(_) | Argument::Context(_) => {}
+            }
+        }
     }
 
-    pub(crate) fn evaluate(&self, input: &Value, context: &Value, random: &mut Random) -> Result<Value, Failure> {
+    pub(crate) fn evaluate(&self, environment: &mut Environment<'_>) -> Result<Value, Failure> {
         let mut values = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
             values.push(match argument {
                 Argument::Text { value, .. } => Value::String(value.clone()),
                 Argument::Literal(value) => value.clone(),
-                Argument::Path(path) => self.look_up(path, input, "")?,
-                Argument::Context(path) => self.look_up(path, context, "$")?,
-                Argument::Call(call) => call.evaluate(input, context, random)?,
+                Argument::Path(path) => {
+                    let found = path.query(environment.input).ok();
+                    self.found(found, || (path.to_string(), environment.input.to_string()))?
+                }
+                Argument::Context(path) => {
+                    let found = environment.context.query(path).ok();
+                    self.found(found, || (format!("${path}"), environment.context.value().to_string()))?
+                }
+                Argument::Variable(variable) => {
+                    let found = variable.query(environment.variables).ok();
+                    self.found(found, || (variable.to_string(), environment.input.to_string()))?
+                }
+                Argument::Call(call) => call.evaluate(environment)?,
             });
         }
-        self.apply(values, random).map_err(|problem| Failure::Function { function: self.text.clone(), problem })
+        self.apply(values, environment.random)
+            .map_err(|problem| Failure::Function { function: self.text.clone(), problem })
     }
 
-    fn look_up(&self, path: &JsonPath, root: &Value, prefix: &str) -> Result<Value, Failure> {
-        match path.query(root) {
-            Ok(value) => Ok(value.into_owned()),
-            Err(_) => Err(Failure::PathNotFound {
-                function: self.text.clone(),
-                path: format!("{prefix}{path}"),
-                input: root.to_string(),
-            }),
+    fn found(&self, found: Option<Cow<'_, Value>>, told: impl FnOnce() -> (String, String)) -> Result<Value, Failure> {
+        match found {
+            Some(value) => Ok(value.into_owned()),
+            None => {
+                let (path, input) = told();
+                Err(Failure::PathNotFound { function: self.text.clone(), path, input })
+            }
         }
     }
 
@@ -161,15 +178,16 @@ mod tests {
 
     use super::super::parse;
     use super::*;
+    use crate::testing::in_environment;
 
     fn check(text: &str, input: &Value, expected: Value) {
         let call = parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
-        let context = json!({"Execution": {"Name": "run-1"}});
-        assert_eq!(call.evaluate(input, &context, &mut Random::new(0)), Ok(expected), "{text}");
+        assert_eq!(in_environment(input, |environment| call.evaluate(environment)), Ok(expected), "{text}");
     }
 
     fn fails(text: &str, input: &Value) -> Failure {
-        parse(text).unwrap().evaluate(input, &json!({}), &mut Random::new(0)).unwrap_err()
+        let call = parse(text).unwrap();
+        in_environment(input, |environment| call.evaluate(environment)).unwrap_err()
     }
 
     #[test]
@@ -272,7 +290,7 @@ mod tests {
     fn random_numbers_stay_in_range_and_follow_the_seed() {
         for seed in 0..100 {
             let call = parse(&format!("States.MathRandom(3, 5, {seed})")).unwrap();
-            let draw = || call.evaluate(&json!({}), &json!({}), &mut Random::new(0)).unwrap();
+            let draw = || in_environment(&json!({}), |environment| call.evaluate(environment)).unwrap();
             assert!([json!(3), json!(4)].contains(&draw()));
             assert_eq!(draw(), draw());
         }

@@ -1,6 +1,7 @@
 //! Text → [`Call`].
 
 use super::call::{Argument, Call, Function};
+use crate::expression::Variable;
 use crate::jsonpath::parse_prefix;
 
 /// How deep calls may nest; AWS allows ten.
@@ -85,6 +86,10 @@ impl<'a> Parser<'a> {
             let (path, length) = parse_prefix(path).map_err(|error| error.to_string())?;
             self.at += length + 1;
             return Ok(Argument::Context(path));
+        }
+        if let Some((variable, length)) = Variable::parse_prefix(rest)? {
+            self.at += length;
+            return Ok(Argument::Variable(variable));
         }
         if rest.starts_with('$') {
             let (path, length) = parse_prefix(rest).map_err(|error| error.to_string())?;
@@ -185,8 +190,8 @@ mod tests {
         #[test]
         fn never_panics_on_nearly_calls(text in r"States\.(Format|Array|UUID)\([\$\.\(\)'\\{},0-9a-z -]{0,40}\)?") {
             if let Ok(call) = parse(&text) {
-                let mut random = crate::random::Random::new(0);
-                let _ = call.evaluate(&serde_json::json!({"a": 1}), &serde_json::json!({}), &mut random);
+                let input = serde_json::json!({"a": 1});
+                let _ = crate::testing::in_environment(&input, |environment| call.evaluate(environment));
             }
         }
     }

@@ -19,8 +19,8 @@ mod parse;
 mod query;
 mod reference;
 
-pub(crate) use parse::parse_prefix;
 pub use parse::{JsonPath, ParseError};
+pub(crate) use parse::{parse_behind, parse_prefix};
 pub use query::NotFound;
 pub(crate) use query::equal;
 pub use reference::{ApplyError, ReferencePath};

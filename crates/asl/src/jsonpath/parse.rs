@@ -68,6 +68,24 @@ impl JsonPath {
         &self.text
     }
 
+    /// The path as written, without its `$`.
+    pub(crate) fn behind_root(&self) -> &str {
+        self.text.get(1..).unwrap_or_default()
+    }
+
+    /// The names of its first two steps, where they are names.
+    pub(crate) fn first_names(&self) -> (Option<&str>, Option<&str>) {
+        let mut names = self.segments.iter().map(|segment| match segment {
+            Segment::Child(selectors) => match selectors.as_slice() {
+                [Selector::Name(name)] => Some(name.as_str()),
+                _ => None,
+            },
+            Segment::Descendants(_) | Segment::Function(_) => None,
+        });
+        let first = names.next().flatten();
+        (first, names.next().flatten())
+    }
+
     /// True if the path can point at one place only.
     pub fn is_definite(&self) -> bool {
         self.segments.iter().all(|segment| match segment {
@@ -89,6 +107,13 @@ impl fmt::Display for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Reads what may follow a path's `$` at the beginning of `text`, as a path from there; says how many bytes it took.
+pub(crate) fn parse_behind(text: &str) -> Result<(JsonPath, usize), ParseError> {
+    let mut parser = Parser::new(text);
+    let segments = parser.segments()?;
+    Ok((JsonPath { text: format!("${}", &text[..parser.at]), segments }, parser.at))
 }
 
 /// Reads a path at the beginning of `text` and says how many bytes it took.
@@ -174,6 +199,11 @@ impl<'a> Parser<'a> {
             return Err(self.error("a path begins with `$`"));
         }
         self.at += 1;
+        let segments = self.segments()?;
+        Ok(JsonPath { text: self.text[start..self.at].to_owned(), segments })
+    }
+
+    fn segments(&mut self) -> Result<Vec<Segment>, ParseError> {
         let mut segments = Vec::new();
         loop {
             if self.eat("..") {
@@ -195,7 +225,7 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        Ok(JsonPath { text: self.text[start..self.at].to_owned(), segments })
+        Ok(segments)
     }
 
     /// What may follow a dot: `*` or a name without special characters.

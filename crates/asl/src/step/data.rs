@@ -1,39 +1,97 @@
-//! Paths, templates and the context object, applied to a branch.
+//! The way of a state's data: from its raw input to what its work gets, and from a result to its output.
+//!
+//! The JSONPath dialect goes through `InputPath`, `Parameters`, `ResultSelector`, `ResultPath` and `OutputPath`; the
+//! JSONata dialect has `Arguments` and `Output`. Both may `Assign` on the way out.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::flow::Step;
 use super::inspect::Stage;
-use crate::definition::{DataPath, Handling, State};
+use crate::context::Context;
+use crate::definition::{DataPath, Handling, QueryLanguage, Setting, State};
 use crate::error::{DATA_LIMIT_EXCEEDED, Failure, RESULT_PATH_MATCH_FAILURE};
-use crate::execution::{Branch, Item};
-use crate::expression::Environment;
+use crate::execution::Branch;
+use crate::expression::{Environment, States, Type};
 use crate::retry::ResultPath;
-use crate::template::Template;
+use crate::size::exceeds;
+use crate::template::{Computed, Template};
 
-impl Step<'_> {
-    /// Evaluates something against `input`. `context` is built only if `uses_context` says that it is read.
-    pub(super) fn evaluate<T>(
-        &mut self,
-        input: &Value,
-        context: &Value,
-        evaluate: impl FnOnce(&mut Environment<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        evaluate(&mut Environment { input, context, random: &mut self.execution.random })
+/// Most that one `Assign` may store, and most that an execution may hold, as JSON text.
+///
+/// # Source
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html>, read 2026-11-27.
+const ASSIGN_BYTES_MAX: usize = 262_144;
+const VARIABLES_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// What an expression looks at.
+#[derive(Clone, Copy)]
+pub(super) struct View<'v> {
+    /// `$` of a path.
+    pub(super) input: &'v Value,
+    /// `$states.result`.
+    pub(super) result: Option<&'v Value>,
+    /// `$states.errorOutput`.
+    pub(super) error_output: Option<&'v Value>,
+    /// `$$.Task.Token`.
+    pub(super) token: Option<&'v str>,
+}
+
+impl<'v> View<'v> {
+    pub(super) fn of(input: &'v Value) -> View<'v> {
+        View { input, result: None, error_output: None, token: None }
     }
 
-    /// The state's input after `InputPath`.
+    pub(super) fn of_result(result: &'v Value) -> View<'v> {
+        View { result: Some(result), ..View::of(result) }
+    }
+
+    pub(super) fn of_error(error: &'v Value) -> View<'v> {
+        View { error_output: Some(error), ..View::of(error) }
+    }
+}
+
+/// How a state is left.
+pub(super) struct Exit {
+    pub(super) output: Arc<Value>,
+    pub(super) assigned: BTreeMap<String, Arc<Value>>,
+}
+
+impl Step<'_> {
+    /// Evaluates something in a state.
+    pub(super) fn evaluate<T>(
+        &mut self,
+        branch: &Branch,
+        state: &State,
+        view: View<'_>,
+        evaluate: impl FnOnce(&mut Environment<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let execution = &mut *self.execution;
+        let context = Context::new(&execution.context, &execution.input, state, branch, view.token);
+        let context = context.given(execution.given.as_ref());
+        evaluate(&mut Environment {
+            input: view.input,
+            states: States { input: &branch.input, result: view.result, error_output: view.error_output },
+            context: &context,
+            variables: &branch.variables,
+            random: &mut execution.random,
+            at: self.at,
+        })
+    }
+
+    /// The state's input after `InputPath`; in the JSONata dialect the input.
     pub(super) fn effective_input(&mut self, branch: &Branch, state: &State) -> Result<Arc<Value>, Failure> {
-        let input = self.apply_path(&state.input_path, branch, state, branch.input.clone())?;
-        self.inspect(Stage::AfterInputPath, &input);
+        let input = self.apply_path(&state.input_path, "InputPath", branch, state, Arc::clone(&branch.input))?;
+        if state.language == QueryLanguage::JsonPath {
+            self.inspect(Stage::AfterInputPath, &input);
+        }
         Ok(input)
     }
 
-    /// `Parameters`, or the input as it is.
-    pub(super) fn parameters(
+    /// `Parameters` or `Arguments`; the input as it is where there are none.
+    pub(super) fn arguments(
         &mut self,
         template: Option<&Template>,
         branch: &Branch,
@@ -41,35 +99,50 @@ impl Step<'_> {
         token: Option<&str>,
         input: Arc<Value>,
     ) -> Result<Arc<Value>, Failure> {
-        let parameters = self.template(template, branch, state, token, input)?;
-        self.inspect(Stage::AfterParameters, &parameters);
-        Ok(parameters)
+        let arguments = match template {
+            Some(template) => {
+                let view = View { token, ..View::of(&input) };
+                self.evaluate(branch, state, view, |environment| template.evaluate(environment))?
+            }
+            None => input,
+        };
+        let stage = match state.language {
+            QueryLanguage::JsonPath => Stage::AfterParameters,
+            QueryLanguage::Jsonata => Stage::AfterArguments,
+        };
+        if state.language == QueryLanguage::JsonPath || template.is_some() {
+            self.inspect(stage, &arguments);
+        }
+        Ok(arguments)
     }
 
-    fn template(
-        &mut self,
-        template: Option<&Template>,
-        branch: &Branch,
-        state: &State,
-        token: Option<&str>,
-        input: Arc<Value>,
-    ) -> Result<Arc<Value>, Failure> {
-        let Some(template) = template else { return Ok(input) };
-        let context = self.context_if(template.uses_context(), branch, state, token);
-        self.evaluate(&input, &context, |environment| template.evaluate(environment)).map(Arc::new)
-    }
-
-    /// From a raw result to the state's output: `ResultSelector`, `ResultPath`, `OutputPath`.
-    pub(super) fn output(
+    /// From the raw result of a Task, Map or Parallel to what the state is left with.
+    pub(super) fn exit_with_result(
         &mut self,
         handling: &Handling,
         branch: &Branch,
         state: &State,
         result: Arc<Value>,
-    ) -> Result<Arc<Value>, Failure> {
+    ) -> Result<Exit, Failure> {
+        if state.language == QueryLanguage::Jsonata {
+            self.inspect(Stage::Result, &result);
+            return self.exit(
+                branch,
+                state,
+                View { input: &branch.input, ..View::of_result(&result) },
+                Arc::clone(&result),
+            );
+        }
         self.inspect(Stage::Result, &result);
-        let result = self.template(handling.result_selector.as_ref(), branch, state, None, result)?;
-        self.output_of(&handling.result_path, branch, state, result)
+        let selected = match &handling.result_selector {
+            Some(template) => {
+                self.evaluate(branch, state, View::of(&result), |environment| template.evaluate(environment))?
+            }
+            None => Arc::clone(&result),
+        };
+        let assigned = self.assigned(state.assign.as_ref(), branch, state, View::of(&result))?;
+        let output = self.output_of(&handling.result_path, branch, state, selected)?;
+        Ok(Exit { output, assigned })
     }
 
     /// `ResultPath` and `OutputPath`.
@@ -81,22 +154,97 @@ impl Step<'_> {
         result: Arc<Value>,
     ) -> Result<Arc<Value>, Failure> {
         self.inspect(Stage::AfterResultSelector, &result);
-        let combined = match result_path {
-            ResultPath::Discard => Arc::clone(&branch.input),
-            ResultPath::Put(path) if path.is_root() => result,
-            ResultPath::Put(path) => path
-                .put(Value::clone(&branch.input), Arc::unwrap_or_clone(result))
-                .map(Arc::new)
-                .map_err(|error| Failure::new(RESULT_PATH_MATCH_FAILURE, error.to_string()))?,
-        };
+        let combined = put(result_path, &branch.input, result)
+            .map_err(|problem| Failure::new(RESULT_PATH_MATCH_FAILURE, problem))?;
         self.inspect(Stage::AfterResultPath, &combined);
-        self.apply_path(&state.output_path, branch, state, combined)
+        self.apply_path(&state.output_path, "OutputPath", branch, state, combined)
+    }
+
+    /// A state without a result of its own: `Output` and `Assign` in the JSONata dialect, `OutputPath` and `Assign` in
+    /// the other. `otherwise` goes on where nothing is computed.
+    pub(super) fn exit(
+        &mut self,
+        branch: &Branch,
+        state: &State,
+        view: View<'_>,
+        otherwise: Arc<Value>,
+    ) -> Result<Exit, Failure> {
+        self.exit_through(state.output.as_ref(), state.assign.as_ref(), branch, state, view, otherwise)
+    }
+
+    /// The same through an `Output` and an `Assign` that are not the state's but a rule's.
+    pub(super) fn exit_through(
+        &mut self,
+        output: Option<&Template>,
+        assign: Option<&Template>,
+        branch: &Branch,
+        state: &State,
+        view: View<'_>,
+        otherwise: Arc<Value>,
+    ) -> Result<Exit, Failure> {
+        let output = match output {
+            Some(template) => self.evaluate(branch, state, view, |environment| template.evaluate(environment))?,
+            None => self.apply_path(&state.output_path, "OutputPath", branch, state, otherwise)?,
+        };
+        let assigned = self.assigned(assign, branch, state, view)?;
+        Ok(Exit { output, assigned })
+    }
+
+    /// What `Assign` stores. Every expression sees the variables as they were when the state was entered.
+    pub(super) fn assigned(
+        &mut self,
+        assign: Option<&Template>,
+        branch: &Branch,
+        state: &State,
+        view: View<'_>,
+    ) -> Result<BTreeMap<String, Arc<Value>>, Failure> {
+        let Some(template) = assign else { return Ok(BTreeMap::new()) };
+        let assigned = self.evaluate(branch, state, view, |environment| template.evaluate(environment))?;
+        if exceeds(&assigned, ASSIGN_BYTES_MAX) {
+            let cause = format!(
+                "The state/task '{}' assigned variables with a size exceeding the maximum number of bytes service limit.",
+                state.name
+            );
+            return Err(Failure::new(DATA_LIMIT_EXCEEDED, cause));
+        }
+        match Arc::unwrap_or_clone(assigned) {
+            Value::Object(object) => Ok(object.into_iter().map(|(name, value)| (name, Arc::new(value))).collect()),
+            _ => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Puts what was assigned in its place.
+    pub(super) fn assign(
+        &mut self,
+        branch: &mut Branch,
+        state: &State,
+        assigned: &BTreeMap<String, Arc<Value>>,
+    ) -> Result<(), Failure> {
+        if assigned.is_empty() {
+            return Ok(());
+        }
+        let mut variables = Arc::clone(&branch.variables);
+        Arc::make_mut(&mut variables).assign(assigned);
+        if variables.bytes() > VARIABLES_BYTES_MAX {
+            let cause = format!(
+                "The variables of the execution exceed the maximum number of bytes service limit in the state '{}'.",
+                state.name
+            );
+            return Err(Failure::new(DATA_LIMIT_EXCEEDED, cause));
+        }
+        branch.variables = variables;
+        if self.is_inspected() {
+            let seen = branch.variables.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+            self.inspect(Stage::Variables, &Value::Object(seen));
+        }
+        Ok(())
     }
 
     /// `InputPath` or `OutputPath`.
     pub(super) fn apply_path(
         &mut self,
         path: &DataPath,
+        field: &str,
         branch: &Branch,
         state: &State,
         value: Arc<Value>,
@@ -104,70 +252,84 @@ impl Step<'_> {
         match path {
             DataPath::Whole => Ok(value),
             DataPath::Nothing => Ok(Arc::new(Value::Object(Map::new()))),
-            DataPath::Path(path) => {
-                let context = self.context_if(path.uses_context(), branch, state, None);
-                self.evaluate(&value, &context, |environment| path.look_up(environment)).map(Arc::new)
+            DataPath::Path(path) => self
+                .evaluate(branch, state, View::of(&value), |environment| path.look_up(field, environment))
+                .map(Arc::new),
+        }
+    }
+
+    /// A field that must have a type where it is computed by a JSONata expression.
+    pub(super) fn computed(
+        &mut self,
+        Computed { expression, field }: &Computed,
+        expected: Type,
+        branch: &Branch,
+        state: &State,
+        input: &Value,
+    ) -> Result<Value, Failure> {
+        self.evaluate(branch, state, View::of(input), |environment| expression.typed(field, expected, environment))
+    }
+
+    /// A whole number of at least `least`. A path may point at a text that says one, as AWS was recorded to accept.
+    pub(super) fn whole_number(
+        &mut self,
+        setting: &Setting<u64>,
+        branch: &Branch,
+        state: &State,
+        input: &Value,
+        problem: impl FnOnce(&str, &Value, &Computed) -> Failure,
+    ) -> Result<Option<i64>, Failure> {
+        match setting {
+            Setting::Absent => Ok(None),
+            Setting::Value(number) => Ok(Some(i64::try_from(*number).unwrap_or(i64::MAX))),
+            Setting::Computed(computed) => {
+                let value = self.computed(computed, Type::Number, branch, state, input)?;
+                match integer_of(&value) {
+                    Some(number) => Ok(Some(number)),
+                    None => Err(problem(&computed.field, &value, computed)),
+                }
             }
         }
-    }
-
-    pub(super) fn context_if(&self, is_used: bool, branch: &Branch, state: &State, token: Option<&str>) -> Value {
-        if is_used { self.context(branch, state, branch.item.as_ref(), token) } else { Value::Null }
-    }
-
-    /// The context object, `$$`.
-    pub(super) fn context(&self, branch: &Branch, state: &State, item: Option<&Item>, token: Option<&str>) -> Value {
-        if let Some(given) = &self.execution.given {
-            return given.context_of(item, token);
-        }
-        let who = &self.execution.context;
-        let mut context = json!({
-            "Execution": {
-                "Id": who.execution_id,
-                "Input": *self.execution.input,
-                "StartTime": who.start_time.to_string(),
-                "Name": who.execution_name,
-                "RoleArn": who.role_arn,
-                "RedriveCount": who.redrive_count,
-            },
-            "StateMachine": { "Id": who.state_machine_id, "Name": who.state_machine_name },
-            "State": { "Name": state.name, "EnteredTime": branch.entered_at.to_string() },
-        });
-        if !branch.retries.is_empty() {
-            context["State"]["RetryCount"] = branch.retries.iter().sum::<u32>().into();
-        }
-        if let Some(Item { index, value }) = item {
-            context["Map"] = json!({ "Item": { "Index": index, "Value": **value } });
-        }
-        if let Some(token) = token {
-            context["Task"] = json!({ "Token": token });
-        }
-        context
     }
 
     /// Refuses what is larger than the payload limit. `producer` is the state or task as AWS's message names it.
     pub(super) fn check_size(&self, value: &Value, producer: &str) -> Result<(), Failure> {
         let Some(bytes_max) = self.execution.options.payload_bytes_max else { return Ok(()) };
-        let mut budget = Budget(bytes_max);
-        serde_json::to_writer(&mut budget, value).map_err(|_| {
-            let cause = format!(
-                "The state/task '{producer}' returned a result with a size exceeding the maximum number of bytes service limit."
-            );
-            Failure::new(DATA_LIMIT_EXCEEDED, cause)
-        })
+        if !exceeds(value, bytes_max) {
+            return Ok(());
+        }
+        let cause = format!(
+            "The state/task '{producer}' returned a result with a size exceeding the maximum number of bytes service limit."
+        );
+        Err(Failure::new(DATA_LIMIT_EXCEEDED, cause))
     }
 }
 
-/// Takes so many bytes, keeps none, fails at the first beyond.
-struct Budget(usize);
-
-impl Write for Budget {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
-        Ok(bytes.len())
+/// `ResultPath`, applied.
+pub(super) fn put(path: &ResultPath, input: &Arc<Value>, result: Arc<Value>) -> Result<Arc<Value>, String> {
+    match path {
+        ResultPath::Discard => Ok(Arc::clone(input)),
+        ResultPath::Put(path) if path.is_root() => Ok(result),
+        ResultPath::Put(path) => {
+            let combined = path.put(Value::clone(input), Arc::unwrap_or_clone(result));
+            combined.map(Arc::new).map_err(|error| error.to_string())
+        }
     }
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// An integer, a float without a fraction, or a text that says an integer.
+pub(super) fn integer_of(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| {
+            let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15)?;
+            Some(float as i64)
+        }),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
     }
+}
+
+/// A text as it is, anything else as JSON: how AWS quotes what a path points at.
+pub(super) fn told(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,18 +1,20 @@
 //! Entering, leaving and failing states; branches beginning, ending and being aborted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::data::{Exit, View, put};
 use super::inspect::{Inspector, Stage};
 use crate::command::{Command, Outcome};
-use crate::definition::{Handling, Kind, Next, ScopeId, State, StateMachine};
+use crate::definition::{Kind, Next, QueryLanguage, ScopeId, State, StateMachine};
 use crate::error::Failure;
 use crate::execution::{Activity, Branch, BranchId, Execution, Item, Parent, Phase, TimerPurpose};
 use crate::history::{EventKind, HistoryEvent};
-use crate::retry::{ResultPath, matches};
+use crate::retry::{Catcher, matches};
 use crate::time::Timestamp;
+use crate::variables::Variables;
 
 /// AWS's limit for a Standard workflow. It also ends a definition that runs in circles without waiting for anything.
 ///
@@ -29,6 +31,8 @@ pub(super) struct Step<'a> {
     /// branches advance side by side.
     ready: VecDeque<BranchId>,
     inspector: Option<&'a mut dyn Inspector>,
+    /// There is no place left in the history.
+    is_full: bool,
 }
 
 impl<'a> Step<'a> {
@@ -37,7 +41,7 @@ impl<'a> Step<'a> {
         at: Timestamp,
         inspector: Option<&'a mut dyn Inspector>,
     ) -> Step<'a> {
-        Step { execution, at, commands: Vec::new(), ready: VecDeque::new(), inspector }
+        Step { execution, at, commands: Vec::new(), ready: VecDeque::new(), inspector, is_full: false }
     }
 
     pub(super) fn is_inspected(&self) -> bool {
@@ -53,14 +57,16 @@ impl<'a> Step<'a> {
     /// Goes on until every branch waits for something.
     pub(super) fn run(mut self) -> Vec<Command> {
         while let Some(id) = self.ready.pop_front() {
-            if self.execution.last_event_id >= HISTORY_EVENTS_MAX {
-                self.history_is_full();
+            if self.is_full {
                 break;
             }
             // A branch that was aborted while it was queued is gone.
             if let Some(branch) = self.execution.branches.remove(&id) {
                 self.enter(id, branch);
             }
+        }
+        if self.is_full && self.execution.phase == Phase::Running {
+            self.history_is_full();
         }
         debug_assert!(
             self.execution.phase == Phase::Running || self.execution.pending.commands.is_empty(),
@@ -78,11 +84,19 @@ impl<'a> Step<'a> {
             self.start_timer(TimerPurpose::Machine, self.at.plus_seconds(timeout_s));
         }
         let scope = self.execution.machine.root();
-        self.begin(None, scope, input, None, 0);
+        let variables = self.execution.given_variables();
+        self.begin(None, scope, input, variables, None, 0);
     }
 
     /// Appends to the history. `previous_id` is the event that led to this one.
+    ///
+    /// The last place is for the event that ends the execution; what finds only that one left is not recorded, and the
+    /// execution ends for it.
     pub(super) fn record(&mut self, previous_id: u64, kind: EventKind) -> u64 {
+        if self.execution.last_event_id + 1 >= HISTORY_EVENTS_MAX && !kind.is_end() {
+            self.is_full = true;
+            return self.execution.last_event_id;
+        }
         self.execution.last_event_id += 1;
         let id = self.execution.last_event_id;
         self.commands.push(Command::Record(HistoryEvent { id, previous_id, at: self.at, kind }));
@@ -100,6 +114,7 @@ impl<'a> Step<'a> {
         parent: Option<Parent>,
         scope: ScopeId,
         input: Arc<Value>,
+        variables: Arc<Variables>,
         item: Option<Item>,
         last_id: u64,
     ) -> BranchId {
@@ -110,8 +125,10 @@ impl<'a> Step<'a> {
             scope,
             state: self.execution.machine.scope(scope).start,
             input,
+            variables,
             item,
             last_id,
+            before_id: last_id,
             entered_id: 0,
             entered_at: self.at,
             retries: Vec::new(),
@@ -136,6 +153,7 @@ impl<'a> Step<'a> {
     fn enter(&mut self, id: BranchId, mut branch: Branch) {
         let machine = self.execution.machine.clone();
         let state = current(&machine, &branch);
+        branch.before_id = branch.last_id;
         branch.retries = vec![0; state.kind.handling().map_or(0, |handling| handling.retry.len())];
         let (name, input) = (state.name.clone(), Arc::clone(&branch.input));
         self.inspect(Stage::Input, &input);
@@ -159,21 +177,20 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Leaves the state with its final output and goes where the state leads.
-    pub(super) fn leave(&mut self, id: BranchId, branch: Branch, state: &State, output: Arc<Value>) {
-        self.leave_to(id, branch, state, output, state.next);
+    /// Leaves the state with what came of it and goes where the state leads.
+    pub(super) fn leave(&mut self, id: BranchId, branch: Branch, state: &State, exit: Exit) {
+        self.leave_to(id, branch, state, exit, state.next);
     }
 
-    pub(super) fn leave_to(&mut self, id: BranchId, mut branch: Branch, state: &State, output: Arc<Value>, next: Next) {
-        if let Err(failure) = self.check_size(&output, &state.name) {
+    pub(super) fn leave_to(&mut self, id: BranchId, mut branch: Branch, state: &State, exit: Exit, next: Next) {
+        let Exit { output, assigned } = exit;
+        let kept = self.check_size(&output, &state.name).and_then(|()| self.assign(&mut branch, state, &assigned));
+        if let Err(failure) = kept {
             return self.fail(id, branch, state, failure);
         }
+        let state_type = state.kind.state_type();
         let (name, exit_output) = (state.name.clone(), Arc::clone(&output));
-        let assigned = BTreeMap::new();
-        self.record_in(
-            &mut branch,
-            EventKind::StateExited { state_type: state.kind.state_type(), name, output: exit_output, assigned },
-        );
+        self.record_in(&mut branch, EventKind::StateExited { state_type, name, output: exit_output, assigned });
         match next {
             Next::State(index) => {
                 branch.state = index;
@@ -200,12 +217,46 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The state could not be evaluated, or a Fail state was reached: nothing of its own to record.
+    /// A field of the state could not be evaluated.
+    pub(super) fn fail_evaluating(&mut self, id: BranchId, mut branch: Branch, state: &State, failure: Failure) {
+        let failure = failure.in_state(&state.name, branch.entered_id);
+        if let Failure { error: Some(error), cause: Some(cause), evaluation: Some(evaluation), .. } = &failure {
+            let kind = EventKind::EvaluationFailed {
+                error: error.clone(),
+                cause: cause.clone(),
+                location: evaluation.location.clone(),
+                state: state.name.clone(),
+            };
+            // Before anything but entering has happened, AWS links to what was before that; not so for a Wait.
+            let is_first = branch.last_id == branch.entered_id && !matches!(state.kind, Kind::Wait(_));
+            let previous_id = if is_first { branch.before_id } else { branch.last_id };
+            branch.last_id = self.record(previous_id, kind);
+        }
+        match state.kind {
+            Kind::Map(_) if !failure.is_fatal => self.fail_after(id, branch, state, failure, EventKind::MapStateFailed),
+            _ => self.fail(id, branch, state, failure),
+        }
+    }
+
+    /// The state has failed, and there is nothing more of its own to record.
     pub(super) fn fail(&mut self, id: BranchId, mut branch: Branch, state: &State, failure: Failure) {
+        if failure.is_fatal {
+            return self.fail_execution(branch.last_id, failure);
+        }
         match self.retry_later(id, &mut branch, state, &failure) {
             Some(waiting) => self.park(id, branch, waiting),
             None => self.catch(id, branch, state, failure),
         }
+    }
+
+    /// Ends the execution, wherever in it the failure happened.
+    fn fail_execution(&mut self, last_id: u64, failure: Failure) {
+        if let Some(inspector) = &mut self.inspector {
+            inspector.failed(&failure);
+        }
+        let Failure { error, cause, .. } = failure;
+        self.record(last_id, EventKind::ExecutionFailed { error: error.clone(), cause: cause.clone() });
+        self.finish(Outcome::Failed { error, cause });
     }
 
     /// What a Map or Parallel started has failed: unless it is tried again, that is recorded.
@@ -264,28 +315,42 @@ impl<'a> Step<'a> {
         if let Some(inspector) = &mut self.inspector {
             inspector.caught(index);
         }
-        let error = json!({
+        let error = Arc::new(json!({
             "Error": failure.error.unwrap_or_default(),
             "Cause": failure.cause.unwrap_or_default(),
-        });
-        let output = match &catcher.result_path {
-            ResultPath::Discard => Ok(Arc::clone(&branch.input)),
-            ResultPath::Put(path) if path.is_root() => Ok(Arc::new(error)),
-            ResultPath::Put(path) => path.put(Value::clone(&branch.input), error).map(Arc::new),
-        };
-        match output {
-            Ok(output) => self.leave_to(id, branch, state, output, Next::State(catcher.next)),
-            Err(error) => {
-                let failure = Failure::runtime(error.to_string()).in_state(&state.name, branch.entered_id);
+        }));
+        match self.exit_caught(catcher, &branch, state, &error) {
+            Ok(exit) => self.leave_to(id, branch, state, exit, Next::State(catcher.next)),
+            Err(failure) => {
+                let failure = failure.in_state(&state.name, branch.entered_id);
+                if failure.is_fatal {
+                    return self.fail_execution(branch.last_id, failure);
+                }
                 self.fail_branch(id, branch, failure);
             }
         }
     }
 
+    fn exit_caught(
+        &mut self,
+        catcher: &Catcher,
+        branch: &Branch,
+        state: &State,
+        error: &Arc<Value>,
+    ) -> Result<Exit, Failure> {
+        if state.language == QueryLanguage::Jsonata {
+            let (output, assign) = (catcher.output.as_ref(), catcher.assign.as_ref());
+            return self.exit_through(output, assign, branch, state, View::of_error(error), Arc::clone(error));
+        }
+        let assigned = self.assigned(catcher.assign.as_ref(), branch, state, View::of_error(error))?;
+        let output = put(&catcher.result_path, &branch.input, Arc::clone(error)).map_err(Failure::runtime)?;
+        Ok(Exit { output, assigned })
+    }
+
     /// Nobody in the branch wanted the failure.
     fn fail_branch(&mut self, id: BranchId, branch: Branch, failure: Failure) {
         let Some(parent) = branch.parent else {
-            let Failure { error, cause } = failure;
+            let Failure { error, cause, .. } = failure;
             self.record(branch.last_id, EventKind::ExecutionFailed { error: error.clone(), cause: cause.clone() });
             return self.finish(Outcome::Failed { error, cause });
         };
@@ -361,7 +426,7 @@ impl<'a> Step<'a> {
     }
 
     fn history_is_full(&mut self) {
-        let Failure { error, cause } = Failure::runtime(format!(
+        let Failure { error, cause, .. } = Failure::runtime(format!(
             "The execution reached the maximum number of history events ({HISTORY_EVENTS_MAX})."
         ));
         self.record(
@@ -383,16 +448,4 @@ impl<'a> Step<'a> {
 /// The state a branch is in.
 pub(super) fn current<'m>(machine: &'m StateMachine, branch: &Branch) -> &'m State {
     &machine.scope(branch.scope).states[branch.state]
-}
-
-impl Kind {
-    /// The Retry and Catch of the state types that have them.
-    fn handling(&self) -> Option<&Handling> {
-        match self {
-            Kind::Task(task) => Some(&task.handling),
-            Kind::Map(map) => Some(&map.handling),
-            Kind::Parallel(parallel) => Some(&parallel.handling),
-            Kind::Choice(_) | Kind::Pass(_) | Kind::Wait(_) | Kind::Succeed | Kind::Fail(_) => None,
-        }
-    }
 }

@@ -1,25 +1,39 @@
 //! Map: one iteration (inline) or one child execution (distributed) per item.
+//!
+//! | where | what | then |
+//! |---|---|---|
+//! | entered | inline, items | waiting for its iterations |
+//! | entered | inline, no items | left |
+//! | entered | distributed | waiting for its map run |
+//! | entered | not evaluated | failed |
+//! | waiting | an iteration ended, others run or wait | waiting |
+//! | waiting | the last iteration ended | left |
+//! | waiting | an iteration failed | the others are aborted, failed |
+//! | waiting | the map run succeeded, failed | left, failed |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::data::told;
 use super::flow::{Step, current};
 use super::inspect::Stage;
 use crate::command::MapRunSpec;
-use crate::definition::{Kind, Map, MapMode, Setting, State};
+use crate::context::Context;
+use crate::definition::{Items, Kind, Map, MapMode, QueryLanguage, Setting, State};
 use crate::error::Failure;
 use crate::event::MapRunId;
 use crate::execution::{Activity, Branch, BranchId, Fan, Item, Iteration, Parent};
-use crate::expression::Expression;
+use crate::expression::{Environment, Expression, States, Type};
 use crate::history::EventKind;
+use crate::template::{Computed, Template};
+use crate::variables::Variables;
 
 impl Step<'_> {
     pub(super) fn map(&mut self, id: BranchId, mut branch: Branch, state: &State, map: &Map) {
         if let Err(failure) = self.start_map(id, &mut branch, state, map) {
-            let failure = failure.in_state(&state.name, branch.entered_id);
-            return self.fail(id, branch, state, failure);
+            return self.fail_evaluating(id, branch, state, failure);
         }
         let is_empty = matches!(&branch.activity, Activity::Fan(fan) if fan.results.is_empty());
         if is_empty {
@@ -33,24 +47,22 @@ impl Step<'_> {
         let input = self.effective_input(branch, state)?;
         let items = self.items(branch, state, map, &input)?;
         self.record_in(branch, EventKind::MapStateStarted { length: items.len() as u64 });
-        self.inspect_all(Stage::AfterItemsPath, &items);
+        if self.is_inspected() {
+            let items = items.iter().map(|item| Value::clone(&item.value)).collect();
+            self.inspect(Stage::AfterItemsPath, &items);
+        }
         let max_concurrency = self.max_concurrency(branch, state, map, &input)?;
         let iterations = self.iterations(branch, state, map, &input, items)?;
         branch.activity = match &map.mode {
-            MapMode::Distributed { path, child_type, label, tolerated_count, tolerated_percentage } => {
+            MapMode::Distributed { path, child_type, label } => {
                 let spec = MapRunSpec {
                     state: state.name.clone(),
                     items: iterations.into_iter().map(|iteration| Arc::unwrap_or_clone(iteration.input)).collect(),
                     processor: path.clone(),
                     child_type: *child_type,
                     max_concurrency: max_concurrency.and_then(|max| u32::try_from(max).ok()),
-                    tolerated_failure_count: self.tolerated_count(branch, state, tolerated_count, &input)?,
-                    tolerated_failure_percentage: self.tolerated_percentage(
-                        branch,
-                        state,
-                        tolerated_percentage,
-                        &input,
-                    )?,
+                    tolerated_failure_count: self.tolerated_count(branch, state, map, &input)?,
+                    tolerated_failure_percentage: self.tolerated_percentage(branch, state, map, &input)?,
                     label: label.clone(),
                 };
                 Activity::MapRun { map_run: self.start_map_run(id, spec), is_started: false }
@@ -68,24 +80,55 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The array to map over.
-    fn items(&mut self, branch: &Branch, state: &State, map: &Map, input: &Value) -> Result<Vec<Arc<Value>>, Failure> {
-        let Some(path) = &map.items else {
-            return match input {
-                Value::Array(items) => Ok(items.iter().cloned().map(Arc::new).collect()),
-                _ => Err(not_an_array("$")),
-            };
-        };
-        let context = self.context_if(path.uses_context(), branch, state, None);
-        let found = self.evaluate(input, &context, |environment| path.look_up(environment));
-        match found {
-            Ok(Value::Array(items)) => Ok(items.into_iter().map(Arc::new).collect()),
-            Ok(_) => Err(not_an_array(&reference(path))),
-            Err(_) => {
-                let root = if path.uses_context() { &context } else { input };
-                Err(Failure::runtime(format!("Unable to apply ReferencePath {} to input {root}", reference(path))))
+    /// What to map over.
+    fn items(&mut self, branch: &Branch, state: &State, map: &Map, input: &Value) -> Result<Vec<Item>, Failure> {
+        match &map.items {
+            Items::Input => match (input, state.language) {
+                (Value::Array(items), _) => Ok(items_of(items.clone())),
+                (_, QueryLanguage::JsonPath) => Err(not_an_array("$")),
+                (_, QueryLanguage::Jsonata) => {
+                    Err(Failure::evaluation(None, format!("Map state input must be an array but was: {input}")))
+                }
+            },
+            Items::Path(path) => self.items_at(path, branch, state, input),
+            Items::Template(template) => {
+                let made = match template {
+                    Template::Computed(computed) => self.computed(computed, Type::Array, branch, state, input)?,
+                    template => {
+                        let view = super::data::View::of(input);
+                        let made = self.evaluate(branch, state, view, |environment| template.evaluate(environment))?;
+                        Arc::unwrap_or_clone(made)
+                    }
+                };
+                match made {
+                    Value::Array(items) => Ok(items_of(items)),
+                    other => Err(Failure::evaluation(
+                        Some("Items"),
+                        format!("Map state input must be an array but was: {other}"),
+                    )),
+                }
             }
         }
+    }
+
+    fn items_at(
+        &mut self,
+        path: &Expression,
+        branch: &Branch,
+        state: &State,
+        input: &Value,
+    ) -> Result<Vec<Item>, Failure> {
+        let view = super::data::View::of(input);
+        self.evaluate(branch, state, view, |environment| match path.query(environment) {
+            Ok(found) => match found.into_owned() {
+                Value::Array(items) => Ok(items_of(items)),
+                _ => Err(not_an_array(&reference(path))),
+            },
+            Err(_) => {
+                let root = path.root(environment);
+                Err(Failure::runtime(format!("Unable to apply ReferencePath {} to input {root}", reference(path))))
+            }
+        })
     }
 
     /// Every item with what `ItemSelector` makes of it.
@@ -95,24 +138,33 @@ impl Step<'_> {
         state: &State,
         map: &Map,
         input: &Value,
-        items: Vec<Arc<Value>>,
+        items: Vec<Item>,
     ) -> Result<Vec<Iteration>, Failure> {
         let Some(selector) = &map.item_selector else {
-            let iteration = |(index, input)| Iteration { index, input, item: None };
-            return Ok(items.into_iter().enumerate().map(iteration).collect());
+            let iteration = |item: Item| Iteration { index: item.index, input: Arc::clone(&item.value), item };
+            return Ok(items.into_iter().map(iteration).collect());
         };
-        let mut context = self.context_if(selector.uses_context(), branch, state, None);
+        let execution = &mut *self.execution;
+        let context = Context::new(&execution.context, &execution.input, state, branch, None);
+        let mut context = context.given(execution.given.as_ref());
         let mut iterations = Vec::with_capacity(items.len());
-        for (index, value) in items.into_iter().enumerate() {
-            if !context.is_null() {
-                context["Map"]["Item"]["Index"] = index.into();
-                context["Map"]["Item"]["Value"] = Value::clone(&value);
-            }
-            let selected = self.evaluate(input, &context, |environment| selector.evaluate(environment))?;
-            iterations.push(Iteration { index, input: Arc::new(selected), item: Some(value) });
+        for item in items {
+            context.set_item(item.clone());
+            let mut environment = Environment {
+                input,
+                states: States { input: &branch.input, result: None, error_output: None },
+                context: &context,
+                variables: &branch.variables,
+                random: &mut execution.random,
+                at: self.at,
+            };
+            let selected = selector.evaluate(&mut environment)?;
+            iterations.push(Iteration { index: item.index, input: selected, item });
         }
-        let inputs: Vec<Arc<Value>> = iterations.iter().map(|iteration| Arc::clone(&iteration.input)).collect();
-        self.inspect_all(Stage::AfterItemSelector, &inputs);
+        if self.is_inspected() {
+            let inputs = iterations.iter().map(|iteration| Value::clone(&iteration.input)).collect();
+            self.inspect(Stage::AfterItemSelector, &inputs);
+        }
         Ok(iterations)
     }
 
@@ -129,10 +181,10 @@ impl Step<'_> {
         let Some(Iteration { index, input, item }) = fan.waiting.pop_front() else { return false };
         let name = state.name.clone();
         let last_id = self.record(previous_id, EventKind::MapIterationStarted { name, index: index as u64 });
-        let value = item.unwrap_or_else(|| Arc::clone(&input));
         let parent = Parent { branch: id, index };
         debug_assert!(branch.last_id <= last_id);
-        let child = self.begin(Some(parent), map.processor, input, Some(Item { index, value }), last_id);
+        let variables = Variables::inside(&branch.variables);
+        let child = self.begin(Some(parent), map.processor, input, variables, Some(item), last_id);
         fan.running.insert(index, child);
         true
     }
@@ -206,14 +258,11 @@ impl Step<'_> {
         map: &Map,
         input: &Value,
     ) -> Result<Option<u64>, Failure> {
-        let max = match &map.max_concurrency {
-            Setting::Absent => 0,
-            Setting::Value(max) => *max,
-            Setting::Path(path) => {
-                let value = self.setting(branch, state, path, input)?;
-                value.as_u64().ok_or_else(|| not_a("MaxConcurrencyPath", &value, "integer", path))?
-            }
+        let max = self.whole_number(&map.max_concurrency, branch, state, input, not_an_integer)?.unwrap_or(0);
+        let Ok(max) = u64::try_from(max) else {
+            return Err(map_problem(state, "MaxConcurrency", "MaxConcurrency cannot be negative."));
         };
+        self.inspect(Stage::MaxConcurrency, &max.into());
         Ok((max > 0).then_some(max))
     }
 
@@ -221,51 +270,53 @@ impl Step<'_> {
         &mut self,
         branch: &Branch,
         state: &State,
-        setting: &Setting<u64>,
+        map: &Map,
         input: &Value,
     ) -> Result<Option<u64>, Failure> {
-        match setting {
-            Setting::Absent => Ok(None),
-            Setting::Value(count) => Ok(Some(*count)),
-            Setting::Path(path) => {
-                let value = self.setting(branch, state, path, input)?;
-                let count =
-                    value.as_u64().ok_or_else(|| not_a("ToleratedFailureCountPath", &value, "integer", path))?;
-                Ok(Some(count))
-            }
-        }
+        let Some(count) = self.whole_number(&map.tolerated_count, branch, state, input, not_an_integer)? else {
+            return Ok(None);
+        };
+        let Ok(count) = u64::try_from(count) else {
+            return Err(map_problem(state, "ToleratedFailureCount", "ToleratedFailureCount cannot be negative."));
+        };
+        self.inspect(Stage::ToleratedFailureCount, &count.into());
+        Ok(Some(count))
     }
 
     fn tolerated_percentage(
         &mut self,
         branch: &Branch,
         state: &State,
-        setting: &Setting<f64>,
+        map: &Map,
         input: &Value,
     ) -> Result<Option<f64>, Failure> {
-        let percentage = match setting {
+        let percentage = match &map.tolerated_percentage {
             Setting::Absent => return Ok(None),
             Setting::Value(percentage) => *percentage,
-            Setting::Path(path) => {
-                let value = self.setting(branch, state, path, input)?;
-                value.as_f64().ok_or_else(|| not_a("ToleratedFailurePercentagePath", &value, "float", path))?
+            Setting::Computed(computed) => {
+                let value = self.computed(computed, Type::Number, branch, state, input)?;
+                let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+                number.ok_or_else(|| not_a(&computed.field, &value, "float", computed))?
             }
         };
         if !(0.0..=100.0).contains(&percentage) {
-            return Err(Failure::runtime("ToleratedFailurePercentage must be between 0 and 100."));
+            let cause = "ToleratedFailurePercentage must be between 0 and 100.";
+            return Err(map_problem(state, "ToleratedFailurePercentage", cause));
         }
+        self.inspect(Stage::ToleratedFailurePercentage, &percentage.into());
         Ok(Some(percentage))
     }
+}
 
-    fn inspect_all(&mut self, stage: Stage, values: &[Arc<Value>]) {
-        if self.is_inspected() {
-            self.inspect(stage, &values.iter().map(|value| Value::clone(value)).collect());
-        }
-    }
+fn items_of(values: Vec<Value>) -> Vec<Item> {
+    let item = |(index, value)| Item { index, key: None, value: Arc::new(value) };
+    values.into_iter().enumerate().map(item).collect()
+}
 
-    fn setting(&mut self, branch: &Branch, state: &State, path: &Expression, input: &Value) -> Result<Value, Failure> {
-        let context = self.context_if(path.uses_context(), branch, state, None);
-        self.evaluate(input, &context, |environment| path.look_up(environment))
+fn map_problem(state: &State, field: &str, cause: &str) -> Failure {
+    match state.language {
+        QueryLanguage::JsonPath => Failure::runtime(cause),
+        QueryLanguage::Jsonata => Failure::evaluation(Some(field), cause),
     }
 }
 
@@ -279,7 +330,18 @@ fn reference(path: &Expression) -> String {
     text.strip_prefix("$$").map_or(text.clone(), |rest| format!("${rest}"))
 }
 
-fn not_a(field: &str, value: &Value, expected: &str, path: &Expression) -> Failure {
-    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Failure::runtime(format!("The {field} field refers to value \"{value}\" which is not a valid {expected}: {path}"))
+fn not_an_integer(field: &str, value: &Value, computed: &Computed) -> Failure {
+    not_a(field, value, "integer", computed)
+}
+
+fn not_a(field: &str, value: &Value, expected: &str, computed: &Computed) -> Failure {
+    let cause = format!(
+        "The {field} field refers to value \"{}\" which is not a valid {expected}: {}",
+        told(value),
+        computed.expression
+    );
+    match &computed.expression {
+        Expression::Query(_) => Failure::evaluation(Some(field), cause),
+        _ => Failure::runtime(cause),
+    }
 }

@@ -1,4 +1,12 @@
 //! Parallel: all branches at once, on the same input.
+//!
+//! | where | what | then |
+//! |---|---|---|
+//! | entered | evaluated | waiting for its branches |
+//! | entered | not evaluated | failed |
+//! | waiting | a branch ended, others run | waiting |
+//! | waiting | the last branch ended | left |
+//! | waiting | a branch failed | the others are aborted, failed |
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,24 +17,24 @@ use super::flow::Step;
 use crate::definition::{Kind, Parallel, State};
 use crate::execution::{Activity, Branch, BranchId, Fan, Parent};
 use crate::history::EventKind;
+use crate::variables::Variables;
 
 impl Step<'_> {
     pub(super) fn parallel(&mut self, id: BranchId, mut branch: Branch, state: &State, parallel: &Parallel) {
         let input = self
             .effective_input(&branch, state)
-            .and_then(|input| self.parameters(parallel.parameters.as_ref(), &branch, state, None, input));
+            .and_then(|input| self.arguments(parallel.arguments.as_ref(), &branch, state, None, input));
         let input = match input {
             Ok(input) => input,
-            Err(failure) => {
-                let failure = failure.in_state(&state.name, branch.entered_id);
-                return self.fail(id, branch, state, failure);
-            }
+            Err(failure) => return self.fail_evaluating(id, branch, state, failure),
         };
         self.record_in(&mut branch, EventKind::ParallelStateStarted);
         let mut running = BTreeMap::new();
         for (index, scope) in parallel.branches.iter().enumerate() {
             let parent = Parent { branch: id, index };
-            let child = self.begin(Some(parent), *scope, Arc::clone(&input), branch.item.clone(), branch.last_id);
+            let variables = Variables::inside(&branch.variables);
+            let child =
+                self.begin(Some(parent), *scope, Arc::clone(&input), variables, branch.item.clone(), branch.last_id);
             running.insert(index, child);
         }
         let fan = Fan { results: vec![None; parallel.branches.len()], running, waiting: VecDeque::new() };

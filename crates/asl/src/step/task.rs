@@ -1,27 +1,36 @@
 //! Task: asking for work, and what comes back.
+//!
+//! | where | what | then |
+//! |---|---|---|
+//! | entered | evaluated | scheduled: waiting for an answer |
+//! | entered | not evaluated | failed |
+//! | waiting | started, submitted, heartbeat | waiting |
+//! | waiting | succeeded, result usable | left |
+//! | waiting | succeeded, result too large or not evaluated | failed |
+//! | waiting | failed, timed out, went silent | failed |
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::data::{View, integer_of, told};
 use super::flow::{Step, current};
 use crate::command::{Command, TaskInvocation};
-use crate::definition::{Handling, Kind, Setting, State, Task};
+use crate::definition::{Handling, Kind, QueryLanguage, Setting, State, Task};
 use crate::error::{Failure, HEARTBEAT_TIMEOUT, TIMEOUT};
 use crate::event::TaskId;
 use crate::execution::{Activity, Branch, BranchId, Heartbeat, TimerPurpose};
+use crate::expression::Type;
 use crate::history::EventKind;
 use crate::resource::{Pattern, Resource};
+use crate::template::Computed;
 use crate::token::TaskToken;
 
 impl Step<'_> {
     pub(super) fn task(&mut self, id: BranchId, mut branch: Branch, state: &State, task: &Task) {
         let invocation = match self.invocation(&branch, state, task) {
             Ok(invocation) => invocation,
-            Err(failure) => {
-                let failure = failure.in_state(&state.name, branch.entered_id);
-                return self.fail(id, branch, state, failure);
-            }
+            Err(failure) => return self.fail_evaluating(id, branch, state, failure),
         };
         let TaskInvocation { task, timeout_s, heartbeat_s, .. } = invocation;
         let resource = invocation.resource.clone();
@@ -42,8 +51,9 @@ impl Step<'_> {
 
     fn invocation(&mut self, branch: &Branch, state: &State, task: &Task) -> Result<TaskInvocation, Failure> {
         let input = self.effective_input(branch, state)?;
-        let timeout_s = self.seconds(&task.timeout, "TimeoutSecondsPath", &input, branch, state)?;
-        let heartbeat_s = self.seconds(&task.heartbeat, "HeartbeatSecondsPath", &input, branch, state)?;
+        let timeout_s = self.seconds(&task.timeout, &input, branch, state)?;
+        let heartbeat_s = self.seconds(&task.heartbeat, &input, branch, state)?;
+        let role_arn = self.role_arn(task, &input, branch, state)?;
         // A `.sync` task may be ended by its token, too.
         let waits_for_token = match &task.resource {
             Resource::Function { .. } => false,
@@ -57,14 +67,14 @@ impl Step<'_> {
             let secret = u128::from(high) << 64 | u128::from(low);
             TaskToken { key: self.execution.context.token_key, task: task_id, secret }.to_string()
         });
-        let arguments = self.parameters(task.parameters.as_ref(), branch, state, token.as_deref(), input)?;
+        let arguments = self.arguments(task.arguments.as_ref(), branch, state, token.as_deref(), input)?;
         Ok(TaskInvocation {
             task: self.next_task(),
             state: state.name.clone(),
             resource: task.resource.clone(),
             arguments: Arc::unwrap_or_clone(arguments),
             token,
-            role_arn: None,
+            role_arn,
             retry_count: branch.retries.iter().sum(),
             timeout_s,
             heartbeat_s,
@@ -74,23 +84,53 @@ impl Step<'_> {
     fn seconds(
         &mut self,
         setting: &Setting<u64>,
-        field: &str,
         input: &Value,
         branch: &Branch,
         state: &State,
     ) -> Result<Option<u64>, Failure> {
-        let path = match setting {
+        let computed = match setting {
             Setting::Absent => return Ok(None),
             Setting::Value(seconds) => return Ok(Some(*seconds)),
-            Setting::Path(path) => path,
+            Setting::Computed(computed) => computed,
         };
-        let context = self.context_if(path.uses_context(), branch, state, None);
-        let value = self.evaluate(input, &context, |environment| path.look_up(environment))?;
-        match value.as_u64() {
-            Some(seconds) if seconds > 0 => Ok(Some(seconds)),
-            _ => Err(Failure::runtime(format!(
-                "The {field} field refers to value \"{value}\" which is not a positive integer: {path}"
-            ))),
+        let value = self.computed(computed, Type::Number, branch, state, input)?;
+        let Computed { expression, field } = computed;
+        match integer_of(&value).and_then(|seconds| u64::try_from(seconds).ok()) {
+            Some(seconds) if seconds > 0 && (value.is_u64() || state.language == QueryLanguage::Jsonata) => {
+                Ok(Some(seconds))
+            }
+            _ => {
+                let cause = format!(
+                    "The {field} field refers to value \"{}\" which is not a positive integer: {expression}",
+                    told(&value)
+                );
+                Err(match state.language {
+                    QueryLanguage::JsonPath => Failure::runtime(cause),
+                    QueryLanguage::Jsonata => Failure::evaluation(Some(field), cause),
+                })
+            }
+        }
+    }
+
+    /// The role of the state's `Credentials`.
+    fn role_arn(
+        &mut self,
+        task: &Task,
+        input: &Value,
+        branch: &Branch,
+        state: &State,
+    ) -> Result<Option<String>, Failure> {
+        let Some(credentials) = &task.credentials else { return Ok(None) };
+        let made = self.evaluate(branch, state, View::of(input), |environment| credentials.evaluate(environment))?;
+        match &made["RoleArn"] {
+            Value::String(role_arn) => Ok(Some(role_arn.clone())),
+            other => {
+                let cause = format!("The RoleArn field of Credentials must be a string but was: {other}");
+                Err(match state.language {
+                    QueryLanguage::JsonPath => Failure::runtime(cause),
+                    QueryLanguage::Jsonata => Failure::evaluation(Some("Credentials/RoleArn"), cause),
+                })
+            }
         }
     }
 
@@ -203,12 +243,9 @@ impl Step<'_> {
         handling: &Handling,
         result: Arc<Value>,
     ) {
-        match self.output(handling, &branch, state, result) {
-            Ok(output) => self.leave(id, branch, state, output),
-            Err(failure) => {
-                let failure = failure.in_state(&state.name, branch.entered_id);
-                self.fail(id, branch, state, failure);
-            }
+        match self.exit_with_result(handling, &branch, state, result) {
+            Ok(exit) => self.leave(id, branch, state, exit),
+            Err(failure) => self.fail_evaluating(id, branch, state, failure),
         }
     }
 
@@ -237,7 +274,7 @@ impl Step<'_> {
         self.record_in(&mut branch, timed_out(&resource, error.to_owned()));
         let machine = self.execution.machine.clone();
         let state = current(&machine, &branch);
-        self.fail(id, branch, state, Failure { error: Some(error.to_owned()), cause: None });
+        self.fail(id, branch, state, Failure { error: Some(error.to_owned()), ..Failure::default() });
     }
 
     /// Takes the branch of an attempt that is over, and its timers with it.

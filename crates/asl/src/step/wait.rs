@@ -1,12 +1,23 @@
 //! Wait: for a while or until a time.
+//!
+//! | where | what | then |
+//! |---|---|---|
+//! | entered | due in the future | waiting for a timer |
+//! | entered | due already | left |
+//! | entered | not evaluated, or due too late | failed |
+//! | waiting | timer fired | left |
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::data::{View, told};
 use super::flow::{Step, current};
-use crate::definition::{State, Wait};
+use crate::definition::{QueryLanguage, State, Wait};
 use crate::error::Failure;
 use crate::execution::{Activity, Branch, BranchId, TimerPurpose};
-use crate::expression::Expression;
+use crate::expression::Type;
+use crate::template::Computed;
 use crate::time::Timestamp;
 
 /// AWS refuses delays that do not fit 32 bits; recorded: test_timestamp_too_far_in_future_boundary.
@@ -21,10 +32,7 @@ impl Step<'_> {
                 let timer = self.start_timer(TimerPurpose::Wait(id), due);
                 self.park(id, branch, Activity::Wait { timer });
             }
-            Err(failure) => {
-                let failure = failure.in_state(&state.name, branch.entered_id);
-                self.fail(id, branch, state, failure);
-            }
+            Err(failure) => self.fail_evaluating(id, branch, state, failure),
         }
     }
 
@@ -36,15 +44,12 @@ impl Step<'_> {
     }
 
     fn leave_wait(&mut self, id: BranchId, branch: Branch, state: &State) {
-        let output = self
+        let exit = self
             .effective_input(&branch, state)
-            .and_then(|input| self.apply_path(&state.output_path, &branch, state, input));
-        match output {
-            Ok(output) => self.leave(id, branch, state, output),
-            Err(failure) => {
-                let failure = failure.in_state(&state.name, branch.entered_id);
-                self.fail(id, branch, state, failure);
-            }
+            .and_then(|input| self.exit(&branch, state, View::of(&input), Arc::clone(&input)));
+        match exit {
+            Ok(exit) => self.leave(id, branch, state, exit),
+            Err(failure) => self.fail_evaluating(id, branch, state, failure),
         }
     }
 
@@ -52,50 +57,79 @@ impl Step<'_> {
         let due = match wait {
             Wait::Seconds(seconds) => self.at.plus_seconds(*seconds),
             Wait::Timestamp(due) => *due,
-            Wait::SecondsPath(path) => {
-                let value = self.read_wait(branch, state, path)?;
-                let told = told(path, &value);
-                match value.as_i64() {
-                    Some(seconds) if seconds < 0 => {
-                        return Err(Failure::runtime(format!(
-                            "The SecondsPath parameter references a negative value: {told}"
-                        )));
-                    }
-                    Some(seconds) => self.at.plus_seconds(seconds.unsigned_abs()),
-                    None => {
-                        return Err(Failure::runtime(format!(
-                            "The SecondsPath parameter does not reference an integer value: {told}"
-                        )));
-                    }
-                }
+            Wait::SecondsOf(computed) => {
+                let seconds = self.wait_seconds(branch, state, computed)?;
+                self.at.plus_seconds(seconds)
             }
-            Wait::TimestampPath(path) => {
-                let value = self.read_wait(branch, state, path)?;
-                value.as_str().and_then(Timestamp::parse).ok_or_else(|| {
-                    let told = told(path, &value);
-                    Failure::runtime(format!(
-                        "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: {told}"
-                    ))
-                })?
-            }
+            Wait::TimestampOf(computed) => self.wait_timestamp(branch, state, computed)?,
         };
         if due.0.saturating_sub(self.at.0) / 1000 > DELAY_S_MAX {
-            return Err(Failure::runtime("Wait state delay is too long."));
+            return Err(wait_problem(state, None, "Wait state delay is too long."));
         }
         Ok(due)
     }
 
-    fn read_wait(&mut self, branch: &Branch, state: &State, path: &Expression) -> Result<Value, Failure> {
+    fn wait_seconds(&mut self, branch: &Branch, state: &State, computed: &Computed) -> Result<u64, Failure> {
+        let value = self.read_wait(branch, state, computed, Type::Number)?;
+        let is_query = state.language == QueryLanguage::Jsonata;
+        let integer = value.as_i64().or_else(|| {
+            let float = value.as_f64().filter(|float| is_query && float.fract() == 0.0 && float.abs() < 9e15)?;
+            Some(float as i64)
+        });
+        match (u64::try_from(integer.unwrap_or(-1)), is_query) {
+            (Ok(seconds), _) => Ok(seconds),
+            (Err(_), true) => {
+                let problem = if integer.is_some() { "must not be negative" } else { "must be an integer" };
+                let cause = format!("The Seconds field {problem}: {value}");
+                Err(Failure::evaluation(Some(&computed.field), cause))
+            }
+            (Err(_), false) => {
+                let problem = match integer {
+                    Some(_) => "references a negative value",
+                    None => "does not reference an integer value",
+                };
+                Err(Failure::runtime(format!("The SecondsPath parameter {problem}: {}", pair(computed, &value))))
+            }
+        }
+    }
+
+    fn wait_timestamp(&mut self, branch: &Branch, state: &State, computed: &Computed) -> Result<Timestamp, Failure> {
+        let value = self.read_wait(branch, state, computed, Type::String)?;
+        value.as_str().and_then(Timestamp::parse).ok_or_else(|| match state.language {
+            QueryLanguage::Jsonata => {
+                let cause = format!(
+                    "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string: {}",
+                    told(&value)
+                );
+                Failure::evaluation(Some(&computed.field), cause)
+            }
+            QueryLanguage::JsonPath => Failure::runtime(format!(
+                "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: {}",
+                pair(computed, &value)
+            )),
+        })
+    }
+
+    fn read_wait(
+        &mut self,
+        branch: &Branch,
+        state: &State,
+        computed: &Computed,
+        expected: Type,
+    ) -> Result<Value, Failure> {
         let input = self.effective_input(branch, state)?;
-        let context = self.context_if(path.uses_context(), branch, state, None);
-        self.evaluate(&input, &context, |environment| path.look_up(environment))
+        self.computed(computed, expected, branch, state, &input)
+    }
+}
+
+fn wait_problem(state: &State, field: Option<&str>, cause: &str) -> Failure {
+    match state.language {
+        QueryLanguage::JsonPath => Failure::runtime(cause),
+        QueryLanguage::Jsonata => Failure::evaluation(field, cause),
     }
 }
 
 /// A path and what it points at, as AWS writes it: strings without quotes.
-fn told(path: &Expression, value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("{path} == {text}"),
-        other => format!("{path} == {other}"),
-    }
+fn pair(computed: &Computed, value: &Value) -> String {
+    format!("{} == {}", computed.expression, told(value))
 }

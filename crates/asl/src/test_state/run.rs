@@ -364,7 +364,7 @@ impl Test {
     }
 
     fn outcome(self, stand: Stand) -> Outcome {
-        let seen_failure = || self.seen.failure.clone().unwrap_or(Failure { error: None, cause: None });
+        let seen_failure = || self.seen.failure.clone().unwrap_or_default();
         let mut outcome = Outcome {
             status: Status::Failed,
             output: None,
