@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use starmap_asl::Diagnostic;
+use starmap_asl::{Diagnostic, TaskInvocation};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 
@@ -19,6 +19,7 @@ use crate::journal::{self, Ending, ExecutionId, Journal, Reader, Status};
 use crate::limits::{Limits, NOTICES_MAX};
 use crate::names::{Naming, invalid_name};
 use crate::objects::Objects;
+use crate::once::Callee;
 use crate::registry::{Change, MachineKind, Resources, Revision, StateMachineRecord};
 use crate::services::Services;
 
@@ -149,6 +150,7 @@ pub struct Engine {
     naming: Naming,
     clock: Arc<dyn Clock>,
     reader: Arc<dyn Reader>,
+    callee: Callee,
     last_poll: AtomicU64,
     notices: broadcast::Sender<Notice>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -174,6 +176,7 @@ impl Engine {
         resources.activities().for_each(|activity| core.set_activity(&activity.arn, true));
         let resources = Mutex::new(resources);
         let clock = Arc::clone(&parts.clock);
+        let callee = Callee { invoker: Arc::clone(&parts.invoker), services: Arc::clone(&parts.services) };
         let driver = Driver::new(
             core,
             parts.journal,
@@ -188,7 +191,7 @@ impl Engine {
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || driver.run(receiver));
         let thread = thread.map_err(|error| Error::Stopped { reason: format!("its thread did not start: {error}") })?;
         let (last_poll, thread) = (AtomicU64::new(0), Mutex::new(Some(thread)));
-        Ok(Self { sender, resources, naming: parts.naming, clock, reader, last_poll, notices, thread })
+        Ok(Self { sender, resources, naming: parts.naming, clock, reader, callee, last_poll, notices, thread })
     }
 
     /// How ARNs are written.
@@ -384,6 +387,19 @@ impl Engine {
             Ok(Err(_)) => Err(stopped()),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Carries out one task outside of any execution: its raw result, or the error's name and its cause.
+    ///
+    /// # Errors
+    /// Those of the function or the service.
+    pub async fn call_once(
+        &self,
+        invocation: TaskInvocation,
+        execution_arn: &str,
+        role_arn: &str,
+    ) -> Result<Value, (String, String)> {
+        self.callee.call(invocation, execution_arn, role_arn).await
     }
 
     /// Item counts of the map runs that an execution has under way now.

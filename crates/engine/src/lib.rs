@@ -15,6 +15,7 @@ pub mod limits;
 mod map_run;
 pub mod names;
 pub mod objects;
+mod once;
 pub mod registry;
 pub mod services;
 

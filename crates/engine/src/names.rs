@@ -31,6 +31,11 @@ impl Naming {
         self.arn("execution", &format!("{machine}:{name}"))
     }
 
+    /// ARN of an activity.
+    pub fn activity(&self, name: &str) -> String {
+        self.arn("activity", name)
+    }
+
     /// ARN of a map run: `machine/label:id`.
     pub fn map_run(&self, machine: &str, label: &str, id: &str) -> String {
         self.arn("mapRun", &format!("{machine}/{label}:{id}"))

@@ -182,6 +182,8 @@ fn object(record: &ExecutionRecord) -> Value {
         arn: record.arn.clone(),
         name: record.name.clone(),
         state_machine_arn: record.state_machine_arn.clone(),
+        version_arn: record.version_arn.clone(),
+        alias_arn: record.alias_arn.clone(),
         parent: record.parent,
         status: record.status,
         error: record.error.clone(),

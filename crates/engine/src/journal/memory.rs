@@ -142,6 +142,8 @@ impl Reader for MemoryJournal {
             let is_of = match &filter.of {
                 ExecutionsOf::Everyone => record.parent.is_none(),
                 ExecutionsOf::StateMachine(arn) => record.parent.is_none() && record.state_machine_arn == *arn,
+                ExecutionsOf::Version(arn) => record.version_arn.as_ref() == Some(arn),
+                ExecutionsOf::Alias(arn) => record.alias_arn.as_ref() == Some(arn),
                 ExecutionsOf::MapRun(row) => record.parent.is_some_and(|parent| parent.map_run == *row),
             };
             is_of
@@ -241,6 +243,8 @@ fn summary(record: &ExecutionRecord) -> ExecutionSummary {
         arn: record.arn.clone(),
         name: record.name.clone(),
         state_machine_arn: record.state_machine_arn.clone(),
+        version_arn: record.version_arn.clone(),
+        alias_arn: record.alias_arn.clone(),
         parent: record.parent,
         status: record.status,
         error: record.error.clone(),

@@ -28,6 +28,10 @@ pub enum ExecutionsOf {
     Everyone,
     /// Those of a state machine, by ARN without qualifier; no children.
     StateMachine(String),
+    /// Those that were started by a version, by its ARN.
+    Version(String),
+    /// Those that were started by an alias, by its ARN.
+    Alias(String),
     /// The children of a map run.
     MapRun(MapRunRow),
 }
@@ -43,6 +47,10 @@ pub struct ExecutionSummary {
     pub name: String,
     /// The state machine it runs.
     pub state_machine_arn: String,
+    /// The version that it was started by, if it was.
+    pub version_arn: Option<String>,
+    /// The alias that it was started by, if it was.
+    pub alias_arn: Option<String>,
     /// The item of a child execution.
     pub parent: Option<Parent>,
     /// How far it has come.

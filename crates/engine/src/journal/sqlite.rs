@@ -250,6 +250,8 @@ impl Reader for SqliteReader {
         let (of, value): (&str, &dyn rusqlite::ToSql) = match &filter.of {
             ExecutionsOf::Everyone => ("map_run IS NULL AND ?1 IS NULL", &rusqlite::types::Null),
             ExecutionsOf::StateMachine(arn) => ("map_run IS NULL AND state_machine_arn = ?1", arn),
+            ExecutionsOf::Version(arn) => ("version_arn = ?1", arn),
+            ExecutionsOf::Alias(arn) => ("alias_arn = ?1", arn),
             ExecutionsOf::MapRun(row) => ("map_run = ?1", &row.0),
         };
         let redriven = match filter.is_redriven {
@@ -259,7 +261,7 @@ impl Reader for SqliteReader {
         };
         let sql = format!(
             "SELECT id, arn, name, state_machine_arn, map_run, item_index, status, error, cause, \
-                    started_at, stopped_at \
+                    started_at, stopped_at, version_arn, alias_arn \
              FROM executions \
              WHERE {of} AND id < ?2 AND (?3 IS NULL OR status = ?3) {redriven} ORDER BY id DESC LIMIT ?4"
         );
@@ -271,6 +273,8 @@ impl Reader for SqliteReader {
                 arn: row.get(1)?,
                 name: row.get(2)?,
                 state_machine_arn: row.get(3)?,
+                version_arn: row.get(11)?,
+                alias_arn: row.get(12)?,
                 parent: parent(row, 4)?,
                 status: self::status(row, 6)?,
                 error: row.get(7)?,

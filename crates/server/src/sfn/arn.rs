@@ -1,7 +1,5 @@
 //! ARNs of Step Functions: what kind of thing one names.
 
-use starmap_engine::names::Naming;
-
 use crate::error::ApiError;
 
 /// What an ARN names; the parts borrow from it.
@@ -9,8 +7,10 @@ use crate::error::ApiError;
 pub(super) enum Named<'a> {
     /// `stateMachine:NAME`
     StateMachine,
-    /// `stateMachine:NAME:QUALIFIER`: a version if the qualifier is a number, else an alias.
-    Qualified { state_machine: &'a str, qualifier: &'a str },
+    /// `stateMachine:NAME:NUMBER`
+    Version { state_machine: &'a str },
+    /// `stateMachine:NAME:ALIAS`
+    Alias { state_machine: &'a str },
     /// `stateMachine:NAME/LABEL`
     Labelled { state_machine: &'a str, label: &'a str },
     /// `execution:NAME:EXECUTION`, of a child `execution:NAME/LABEL:EXECUTION`
@@ -23,8 +23,25 @@ pub(super) enum Named<'a> {
     Activity,
 }
 
-/// What `arn` names; `None` if it is no ARN of Step Functions.
-pub(super) fn named(arn: &str) -> Option<Named<'_>> {
+/// What `arn` names.
+///
+/// # Errors
+/// AWS's `InvalidArn`, if it is no ARN of Step Functions.
+pub(super) fn named(arn: &str) -> Result<Named<'_>, ApiError> {
+    parse(arn).ok_or_else(|| invalid(&format!("Invalid ARN prefix: {arn}")))
+}
+
+/// What AWS answers to an ARN of the wrong kind.
+pub(super) fn wrong_kind(arn: &str) -> ApiError {
+    let kind = arn.split(':').nth(5).unwrap_or_default();
+    invalid(&format!("Resource type not valid in this context: {kind}"))
+}
+
+fn invalid(reason: &str) -> ApiError {
+    ApiError::new("InvalidArn", format!("Invalid Arn: '{reason}'"))
+}
+
+fn parse(arn: &str) -> Option<Named<'_>> {
     let mut parts = arn.splitn(7, ':');
     let (head, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
     let (region, account) = (parts.next()?, parts.next()?);
@@ -46,37 +63,45 @@ pub(super) fn named(arn: &str) -> Option<Named<'_>> {
             }
             Some(_) => None,
         },
-        ("stateMachine", [_, qualifier]) => Some(Named::Qualified { state_machine: without(qualifier), qualifier }),
+        ("stateMachine", [_, number]) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(Named::Version { state_machine: without(number) })
+        }
+        ("stateMachine", [_, alias]) => Some(Named::Alias { state_machine: without(alias) }),
         ("execution", [_, _]) => Some(Named::Execution),
-        ("express", [_, _, _] | [_, _]) => Some(Named::ExpressExecution),
+        ("express", [_, _, ..]) => Some(Named::ExpressExecution),
         ("mapRun", [_, _]) => Some(Named::MapRun),
         ("activity", [_]) => Some(Named::Activity),
         _ => None,
     }
 }
 
-/// What AWS answers to an ARN that is none.
-pub(super) fn invalid_arn(arn: &str) -> ApiError {
-    ApiError::new("InvalidArn", format!("Invalid Arn: 'Invalid ARN prefix: {}'", prefix(arn)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn prefix(arn: &str) -> &str {
-    arn
-}
-
-/// What AWS answers to an ARN of something else.
-pub(super) fn wrong_kind(expected: &str) -> ApiError {
-    ApiError::new("InvalidArn", format!("Invalid Arn: 'Resource type not valid in this context: {expected}'"))
-}
-
-/// Whether an ARN is in our account and region.
-#[allow(dead_code, reason = "comes with the checks on ARNs")]
-pub(super) fn is_ours(arn: &str, naming: &Naming) -> bool {
-    let mut parts = arn.split(':').skip(3);
-    parts.next() == Some(&naming.region) && parts.next() == Some(&naming.account)
-}
-
-/// The word after the account: what AWS calls the resource's type.
-pub(super) fn resource_type(arn: &str) -> &str {
-    arn.split(':').nth(5).unwrap_or_default()
+    #[test]
+    fn arns_say_what_they_name() {
+        let named = |rest: &str| parse(&format!("arn:aws:states:us-east-1:000000000000:{rest}")).map(|_| ());
+        for good in [
+            "stateMachine:m",
+            "stateMachine:m:1",
+            "stateMachine:m:live",
+            "stateMachine:m/label",
+            "execution:m:e",
+            "execution:m/label:e",
+            "express:m:e:id",
+            "mapRun:m/label:id",
+            "activity:a",
+        ] {
+            assert!(named(good).is_some(), "{good}");
+        }
+        for bad in ["", "stateMachine", "stateMachine:", "stateMachine:m:1:2", "execution:m", "activity:a:b", "role:r"]
+        {
+            assert!(named(bad).is_none(), "{bad}");
+        }
+        let version = "arn:aws:states:us-east-1:000000000000:stateMachine:m:12";
+        assert_eq!(parse(version), Some(Named::Version { state_machine: &version[..version.len() - 3] }));
+        assert_eq!(parse("arn:aws:s3:us-east-1:000000000000:stateMachine:m"), None);
+        assert_eq!(parse("arn:aws:states:us-east-1:1:stateMachine:m"), None);
+    }
 }

@@ -2,22 +2,34 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-use starmap_engine::journal::{ExecutionFilter, ExecutionRecord, ExecutionsOf, Status};
+use serde_json::{Map, Value, json};
+use starmap_engine::journal::{ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, Status};
 use starmap_engine::names::invalid_name;
+use starmap_engine::registry::{MachineKind, Revision};
 use starmap_engine::{Error, NewExecution};
 
-use super::state_machines::does_not_exist;
+use super::arn::{Named, named, wrong_kind};
+use super::paging::{self, page_size};
+use super::state_machines::{describe_revision, does_not_exist, invalid_name_error, read_included};
+use super::tags::resource_not_found;
 use super::{StepFunctions, unexpected, unreadable};
 use crate::error::{Answer, ApiError};
 use crate::limits::PAYLOAD_BYTES_MAX;
-use crate::wire::members::{ANY, ARN, Is, Members, NAME, PAGE_SIZE};
+use crate::wire::members::{ARN, Is, LONG_ARN, Members, NAME, PAGE_SIZE};
 use crate::wire::values::{data_details, object, time};
 
+/// Characters of an input.
+pub(super) const PAYLOAD: Is = Is::Secret(0, PAYLOAD_BYTES_MAX);
+const STATUSES: Is = Is::OneOf(&["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"]);
+const REDRIVE_FILTER: Is = Is::OneOf(&["REDRIVEN", "NOT_REDRIVEN"]);
+const TRACE_HEADER: Is = Is::Length(0, 256);
+
 pub(super) struct Start {
-    arn: String,
-    name: Option<String>,
-    input: Option<String>,
+    pub(super) arn: String,
+    pub(super) name: Option<String>,
+    pub(super) input: Option<String>,
+    pub(super) trace_header: Option<String>,
+    pub(super) has_data: bool,
 }
 
 impl Start {
@@ -25,18 +37,22 @@ impl Start {
         Ok(Self {
             arn: members.required("stateMachineArn", ARN)?.to_owned(),
             name: members.string("name", NAME)?.map(str::to_owned),
-            input: members.string("input", ANY)?.map(str::to_owned),
+            input: members.string("input", PAYLOAD)?.map(str::to_owned),
+            trace_header: members.string("traceHeader", TRACE_HEADER)?.map(str::to_owned),
+            has_data: read_included(members)?,
         })
     }
 }
 
-pub(super) struct Describe {
-    arn: String,
+/// A request that names an execution.
+pub(super) struct One {
+    pub(super) arn: String,
+    has_data: bool,
 }
 
-impl Describe {
+impl One {
     pub(super) fn read(members: &Members<'_>) -> Result<Self, ApiError> {
-        Ok(Self { arn: members.required("executionArn", ARN)?.to_owned() })
+        Ok(Self { arn: members.required("executionArn", ARN)?.to_owned(), has_data: read_included(members)? })
     }
 }
 
@@ -50,118 +66,250 @@ impl Stop {
     pub(super) fn read(members: &Members<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             arn: members.required("executionArn", ARN)?.to_owned(),
-            error: members.string("error", Is::Length(0, 256))?.map(str::to_owned),
-            cause: members.string("cause", Is::Length(0, 32_768))?.map(str::to_owned),
+            error: members.string("error", Is::Secret(0, 256))?.map(str::to_owned),
+            cause: members.string("cause", Is::Secret(0, 32_768))?.map(str::to_owned),
         })
     }
 }
 
 pub(super) struct List {
-    arn: String,
-    status: Option<Status>,
-    max_results: usize,
+    state_machine: Option<String>,
+    map_run: Option<String>,
+    status: Option<String>,
+    redrive: Option<String>,
+    size: usize,
+    token: Option<String>,
 }
-
-const STATUSES: Is = Is::OneOf(&["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"]);
 
 impl List {
     pub(super) fn read(members: &Members<'_>) -> Result<Self, ApiError> {
+        let text = |name: &str, is: Is| members.string(name, is).map(|text| text.map(str::to_owned));
         Ok(Self {
-            arn: members.required("stateMachineArn", ARN)?.to_owned(),
-            status: members.string("statusFilter", STATUSES)?.and_then(Status::parse),
-            max_results: page_size(members.integer("maxResults", PAGE_SIZE)?),
+            state_machine: text("stateMachineArn", ARN)?,
+            map_run: text("mapRunArn", LONG_ARN)?,
+            status: text("statusFilter", STATUSES)?,
+            redrive: text("redriveFilter", REDRIVE_FILTER)?,
+            size: page_size(members.integer("maxResults", PAGE_SIZE)?),
+            token: text("nextToken", Is::Length(1, 3_096))?,
         })
     }
 }
 
-/// Results of a page: 100 unless told otherwise; 0 means the default.
-pub(super) fn page_size(given: Option<i64>) -> usize {
-    given.and_then(|given| usize::try_from(given).ok()).filter(|&given| given > 0).unwrap_or(100)
+/// What an execution is started by: the revision, and the version and alias that led to it.
+pub(super) struct Target {
+    pub(super) revision: Arc<Revision>,
+    version_arn: Option<String>,
+    alias_arn: Option<String>,
 }
 
 impl StepFunctions {
     pub(super) async fn start_execution(&self, start: Start) -> Answer {
-        let Start { arn, name, input } = start;
-        let revision = self.engine.resources(|resources| {
-            let machine = resources.state_machine(&arn)?;
-            resources.revision(machine.revision).cloned()
-        });
-        let revision = revision.ok_or_else(|| does_not_exist(&arn))?;
-        let input = parse_input(input.as_deref().unwrap_or("{}"))?;
-        let name = name.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        if invalid_name(&name).is_some() {
-            return Err(ApiError::new("InvalidName", format!("Invalid Name: '{name}'")));
-        }
-        let new = NewExecution {
-            revision: Arc::clone(&revision),
-            version_arn: None,
-            alias_arn: None,
-            name,
-            input: input.clone(),
-            annotations: Value::Null,
-        };
+        let target = self.target(&start.arn)?;
+        let kind = target.revision.kind;
+        let new = new_execution(target, start)?;
+        let input = new.input.clone();
         match self.engine.start_revision(new).await {
             Ok(started) => Ok(json!({ "executionArn": started.arn, "startDate": time(started.started_at) })),
             Err(Error::ExecutionExists { arn }) => {
                 let there = self.find_execution(&arn)?;
-                if there.status == Status::Running && there.input == input {
+                // The same call again, as long as its execution runs, is answered again.
+                if kind == MachineKind::Standard && there.status == Status::Running && there.input == input {
                     return Ok(json!({ "executionArn": arn, "startDate": time(there.started_at) }));
                 }
-                let message = format!("Execution Already Exists: '{arn}'");
-                Err(ApiError::new("ExecutionAlreadyExists", message))
+                Err(ApiError::new("ExecutionAlreadyExists", format!("Execution Already Exists: '{arn}'")))
             }
             Err(error) => Err(unexpected("starting an execution")(error)),
         }
     }
 
-    pub(super) fn describe_execution(&self, describe: &Describe) -> Answer {
-        let record = self.find_execution(&describe.arn)?;
-        let text = |value: &Value| Value::String(value.to_string());
-        Ok(object([
+    /// What a state machine's ARN leads to: itself, a version, or an alias that chooses among versions.
+    pub(super) fn target(&self, arn: &str) -> Result<Target, ApiError> {
+        let named = named(arn)?;
+        self.engine.resources(|resources| {
+            let missing = || does_not_exist(arn);
+            let (row, version_arn, alias_arn) = match named {
+                Named::StateMachine => (resources.state_machine(arn).ok_or_else(missing)?.revision, None, None),
+                Named::Version { .. } => {
+                    let version = resources.version(arn).ok_or_else(missing)?;
+                    (version.revision, Some(version.arn.clone()), None)
+                }
+                Named::Alias { .. } => {
+                    let alias = resources.alias(arn).ok_or_else(missing)?;
+                    let drawn = (uuid::Uuid::new_v4().as_u128() % 100) as u32;
+                    let mut sum = 0;
+                    let chosen = alias.routes.iter().find(|route| {
+                        sum += route.weight;
+                        drawn < sum
+                    });
+                    let chosen = chosen.and_then(|route| resources.version(&route.version_arn));
+                    let version = chosen.ok_or_else(missing)?;
+                    (version.revision, Some(version.arn.clone()), Some(alias.arn.clone()))
+                }
+                Named::Labelled { .. } => {
+                    let message = "A state machine ARN that names a Distributed Map state can't be started";
+                    return Err(ApiError::new("ValidationException", message));
+                }
+                _ => return Err(wrong_kind(arn)),
+            };
+            let revision = resources.revision(row).cloned().ok_or_else(missing)?;
+            Ok(Target { revision, version_arn, alias_arn })
+        })
+    }
+
+    pub(super) fn describe_execution(&self, one: &One) -> Answer {
+        let record = self.named_execution(&one.arn)?;
+        let mut described = self.payloads(&record, one.has_data);
+        let map_run = self.map_run_of(&record)?;
+        let (status, reason) = redrive_status(&record);
+        let members = object([
             ("executionArn", Some(Value::from(record.arn.as_str()))),
-            ("stateMachineArn", Some(Value::from(record.state_machine_arn.as_str()))),
+            ("stateMachineArn", Some(Value::String(state_machine_of(&record)))),
             ("name", Some(Value::from(record.name.as_str()))),
             ("status", Some(Value::from(record.status.as_str()))),
             ("startDate", Some(time(record.started_at))),
             ("stopDate", record.stopped_at.map(time)),
-            ("input", Some(text(&record.input))),
-            ("inputDetails", Some(data_details(true))),
-            ("output", record.output.as_ref().map(text)),
-            ("outputDetails", record.output.as_ref().map(|_| data_details(true))),
-            ("error", record.error.clone().map(Value::String)),
-            ("cause", record.cause.clone().map(Value::String)),
+            ("traceHeader", record.annotations.get("traceHeader").cloned()),
+            ("mapRunArn", map_run.map(Value::String)),
             ("stateMachineVersionArn", record.version_arn.clone().map(Value::String)),
             ("stateMachineAliasArn", record.alias_arn.clone().map(Value::String)),
             ("redriveCount", Some(Value::from(0))),
-            ("redriveStatus", Some(Value::from(redrive_status(&record).0))),
-            ("redriveStatusReason", redrive_status(&record).1.map(Value::String)),
-        ]))
+            ("redriveStatus", Some(Value::from(status))),
+            ("redriveStatusReason", reason.map(Value::String)),
+        ]);
+        described.extend(members.as_object().cloned().unwrap_or_default());
+        Ok(Value::Object(described))
+    }
+
+    /// Input, output, error and cause with their details.
+    pub(super) fn payloads(&self, record: &ExecutionRecord, has_data: bool) -> Map<String, Value> {
+        let mut written = Map::new();
+        for (name, value) in [("input", Some(&record.input)), ("output", record.output.as_ref())] {
+            if let Some(value) = value {
+                if has_data {
+                    written.insert(name.to_owned(), Value::String(value.to_string()));
+                }
+                written.insert(format!("{name}Details"), data_details(has_data));
+            }
+        }
+        for (name, value) in [("error", &record.error), ("cause", &record.cause)] {
+            if let Some(value) = value.as_ref().filter(|_| has_data) {
+                written.insert(name.to_owned(), Value::from(value.as_str()));
+            }
+        }
+        written
+    }
+
+    pub(super) fn describe_state_machine_for_execution(&self, one: &One) -> Answer {
+        let record = self.named_execution(&one.arn)?;
+        let revision = self.revision_of(&record)?;
+        let mut described = describe_revision(&revision, one.has_data);
+        described.insert("stateMachineArn".to_owned(), Value::String(state_machine_of(&record)));
+        described.insert("updateDate".to_owned(), time(revision.created_at));
+        if let Some(label) = label_of(&record) {
+            described.insert("label".to_owned(), Value::from(label));
+        }
+        if let Some(map_run) = self.map_run_of(&record)? {
+            described.insert("mapRunArn".to_owned(), Value::String(map_run));
+        }
+        Ok(Value::Object(described))
+    }
+
+    fn revision_of(&self, record: &ExecutionRecord) -> Result<Arc<Revision>, ApiError> {
+        if let Some(revision) = self.engine.resources(|resources| resources.revision(record.revision).cloned()) {
+            return Ok(revision);
+        }
+        // No state machine or version stands for it any more.
+        let found = self.reader.revision(record.revision).map_err(unreadable)?;
+        found.map(Arc::new).ok_or_else(|| execution_does_not_exist(&record.arn))
     }
 
     pub(super) async fn stop_execution(&self, stop: Stop) -> Answer {
-        let record = self.find_execution(&stop.arn)?;
-        let stopped = self.engine.stop_execution(record.id, stop.error, stop.cause).await;
-        stopped.map_err(unexpected("stopping an execution"))?;
+        let record = self.named_execution(&stop.arn)?;
+        if record.status == Status::Running {
+            let stopped = self.engine.stop_execution(record.id, stop.error, stop.cause).await;
+            stopped.map_err(unexpected("stopping an execution"))?;
+        }
         let record = self.find_execution(&stop.arn)?;
         Ok(json!({ "stopDate": time(record.stopped_at.unwrap_or_else(|| self.now())) }))
     }
 
     pub(super) fn list_executions(&self, list: &List) -> Answer {
-        let of = ExecutionsOf::StateMachine(list.arn.clone());
-        let filter = ExecutionFilter { of, status: list.status, is_redriven: None };
-        let found = self.reader.executions(&filter, None, list.max_results).map_err(unreadable)?;
+        let of = match (&list.state_machine, &list.map_run) {
+            (Some(arn), None) => self.executions_of_machine(arn)?,
+            (None, Some(arn)) => {
+                if !matches!(named(arn)?, Named::MapRun) {
+                    return Err(wrong_kind(arn));
+                }
+                let run = self.reader.map_run_by_arn(arn).map_err(unreadable)?;
+                ExecutionsOf::MapRun(run.ok_or_else(|| resource_not_found(arn))?.row)
+            }
+            _ => {
+                let message = "Exactly one of stateMachineArn and mapRunArn must be specified";
+                return Err(ApiError::new("ValidationException", message));
+            }
+        };
+        let question = format!("ListExecutions {of:?} {:?} {:?}", list.status, list.redrive);
+        let now = self.now();
+        let before = paging::key(&question, list.token.as_deref(), now)?;
+        let before = before.and_then(|key| key.parse().ok()).map(ExecutionId);
+        let status = match list.status.as_deref() {
+            // No execution waits for its redrive here.
+            Some("PENDING_REDRIVE") => return Ok(json!({ "executions": [] })),
+            status => status.and_then(Status::parse),
+        };
+        let is_redriven = list.redrive.as_deref().map(|filter| filter == "REDRIVEN");
+        let filter = ExecutionFilter { of, status, is_redriven };
+        let mut found = self.reader.executions(&filter, before, list.size + 1).map_err(unreadable)?;
+        let has_more = found.len() > list.size;
+        found.truncate(list.size);
+        let last = found.last().filter(|_| has_more).map(|last| last.id.to_string());
         let listed = found.into_iter().map(|record| {
+            let label = label_in(&record.arn);
+            let machine = match label.filter(|_| record.parent.is_some()) {
+                Some(label) => format!("{}/{label}", record.state_machine_arn),
+                None => record.state_machine_arn,
+            };
             object([
-                ("executionArn", Some(Value::String(record.arn))),
-                ("stateMachineArn", Some(Value::String(record.state_machine_arn))),
+                ("executionArn", Some(Value::String(record.arn.clone()))),
+                ("stateMachineArn", Some(Value::String(machine))),
                 ("name", Some(Value::String(record.name))),
                 ("status", Some(Value::from(record.status.as_str()))),
                 ("startDate", Some(time(record.started_at))),
                 ("stopDate", record.stopped_at.map(time)),
+                ("mapRunArn", list.map_run.clone().map(Value::String)),
+                ("stateMachineVersionArn", record.version_arn.map(Value::String)),
+                ("stateMachineAliasArn", record.alias_arn.map(Value::String)),
                 ("redriveCount", Some(Value::from(0))),
             ])
         });
-        Ok(json!({ "executions": listed.collect::<Vec<_>>() }))
+        let listed = listed.collect::<Vec<_>>();
+        let next = last.map(|last| paging::token(&question, &last, now));
+        Ok(object([("executions", Some(Value::Array(listed))), ("nextToken", next.map(Value::String))]))
+    }
+
+    fn executions_of_machine(&self, arn: &str) -> Result<ExecutionsOf, ApiError> {
+        let (of, machine) = match named(arn)? {
+            Named::StateMachine => (ExecutionsOf::StateMachine(arn.to_owned()), arn),
+            Named::Version { state_machine } => (ExecutionsOf::Version(arn.to_owned()), state_machine),
+            Named::Alias { state_machine } => (ExecutionsOf::Alias(arn.to_owned()), state_machine),
+            _ => return Err(wrong_kind(arn)),
+        };
+        let kind = self.engine.resources(|resources| resources.state_machine(machine).map(|machine| machine.kind));
+        match kind.ok_or_else(|| does_not_exist(arn))? {
+            MachineKind::Standard => Ok(of),
+            MachineKind::Express => Err(ApiError::new(
+                "StateMachineTypeNotSupported",
+                "This operation is not supported by this type of state machine",
+            )),
+        }
+    }
+
+    /// An execution by an ARN that must name one.
+    pub(super) fn named_execution(&self, arn: &str) -> Result<ExecutionRecord, ApiError> {
+        match named(arn)? {
+            Named::Execution => self.find_execution(arn),
+            _ => Err(wrong_kind(arn)),
+        }
     }
 
     /// An execution by ARN.
@@ -169,6 +317,42 @@ impl StepFunctions {
         let found = self.reader.execution_by_arn(arn).map_err(unreadable)?;
         found.ok_or_else(|| execution_does_not_exist(arn))
     }
+
+    fn map_run_of(&self, record: &ExecutionRecord) -> Result<Option<String>, ApiError> {
+        let Some(parent) = record.parent else { return Ok(None) };
+        let run = self.reader.map_run(parent.map_run).map_err(unreadable)?;
+        Ok(run.map(|run| run.arn))
+    }
+}
+
+/// An execution to start, checked.
+pub(super) fn new_execution(target: Target, start: Start) -> Result<NewExecution, ApiError> {
+    let name = start.name.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    if invalid_name(&name).is_some() {
+        return Err(invalid_name_error(&name));
+    }
+    let input = parse_input(start.input.as_deref().unwrap_or("{}"))?;
+    let annotations = start.trace_header.map_or(Value::Null, |header| json!({ "traceHeader": header }));
+    let Target { revision, version_arn, alias_arn } = target;
+    Ok(NewExecution { revision, version_arn, alias_arn, name, input, annotations })
+}
+
+/// The state machine as descriptions of an execution give it: with its Map's label for a child.
+fn state_machine_of(record: &ExecutionRecord) -> String {
+    match label_of(record) {
+        Some(label) => format!("{}/{label}", record.state_machine_arn),
+        None => record.state_machine_arn.clone(),
+    }
+}
+
+/// The label of the Map that a child execution belongs to.
+fn label_of(record: &ExecutionRecord) -> Option<&str> {
+    label_in(&record.arn).filter(|_| record.parent.is_some())
+}
+
+/// `label` in `…:execution:machine/label:name`.
+fn label_in(arn: &str) -> Option<&str> {
+    arn.split(':').nth(6)?.split_once('/').map(|(_, label)| label)
 }
 
 fn redrive_status(record: &ExecutionRecord) -> (&'static str, Option<String>) {
@@ -177,6 +361,7 @@ fn redrive_status(record: &ExecutionRecord) -> (&'static str, Option<String>) {
             let reason = format!("Execution is {} and cannot be redriven", record.status.as_str());
             ("NOT_REDRIVABLE", Some(reason))
         }
+        _ if record.parent.is_some() => ("REDRIVABLE_BY_MAP_RUN", None),
         _ => ("REDRIVABLE", None),
     }
 }
@@ -188,11 +373,17 @@ pub(super) fn execution_does_not_exist(arn: &str) -> ApiError {
 
 /// An execution's input.
 pub(super) fn parse_input(text: &str) -> Result<Value, ApiError> {
-    let refused = |reason: String| {
+    let refused = |reason: &str| {
         ApiError::new("InvalidExecutionInput", format!("Invalid State Machine Execution Input: '{reason}'"))
     };
     if text.len() > PAYLOAD_BYTES_MAX {
-        return Err(refused("Input exceeds the maximum size of 262144 bytes.".to_owned()));
+        return Err(refused("Input exceeds the maximum size of 262144 bytes."));
     }
-    serde_json::from_str(text).map_err(|error| refused(error.to_string()))
+    if text.trim().is_empty() {
+        return Err(refused("Invalid execution input."));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let problem = starmap_asl::json_text::problem(text);
+        refused(&problem.map_or_else(|| error.to_string(), |problem| problem.message))
+    })
 }

@@ -3,12 +3,20 @@
 //! [`StepFunctions::call`] is the way in, over HTTP and for a Task that calls `aws-sdk:sfn`.
 //! One file per group of actions; what a history event looks like on the wire is in `events`.
 
-#[allow(dead_code, reason = "comes with the checks on ARNs")]
+mod activities;
+mod aliases;
 mod arn;
+mod configuration;
+mod definition;
 mod events;
 mod executions;
+mod express;
 mod history;
+mod paging;
 mod state_machines;
+mod tags;
+mod test_state;
+mod versions;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -55,15 +63,47 @@ impl StepFunctions {
 
     async fn act(&self, action: &str, members: &Map<String, Value>) -> Answer {
         match action {
+            "CreateActivity" => self.create_activity(read(members, activities::Create::read)?).await,
             "CreateStateMachine" => self.create_state_machine(read(members, state_machines::Create::read)?).await,
-            "DescribeStateMachine" => self.describe_state_machine(&read(members, state_machines::Describe::read)?),
+            "CreateStateMachineAlias" => self.create_state_machine_alias(read(members, aliases::Create::read)?).await,
+            "DeleteActivity" => self.delete_activity(&read(members, activities::One::read)?).await,
             "DeleteStateMachine" => self.delete_state_machine(&read(members, state_machines::Delete::read)?).await,
-            "ListStateMachines" => self.list_state_machines(),
-            "StartExecution" => self.start_execution(read(members, executions::Start::read)?).await,
-            "DescribeExecution" => self.describe_execution(&read(members, executions::Describe::read)?),
-            "StopExecution" => self.stop_execution(read(members, executions::Stop::read)?).await,
-            "ListExecutions" => self.list_executions(&read(members, executions::List::read)?),
+            "DeleteStateMachineAlias" => self.delete_state_machine_alias(&read(members, aliases::One::read)?).await,
+            "DeleteStateMachineVersion" => {
+                self.delete_state_machine_version(&read(members, versions::Delete::read)?).await
+            }
+            "DescribeActivity" => self.describe_activity(&read(members, activities::One::read)?),
+            "DescribeExecution" => self.describe_execution(&read(members, executions::One::read)?),
+            "DescribeStateMachine" => self.describe_state_machine(&read(members, state_machines::Describe::read)?),
+            "DescribeStateMachineAlias" => self.describe_state_machine_alias(&read(members, aliases::One::read)?),
+            "DescribeStateMachineForExecution" => {
+                self.describe_state_machine_for_execution(&read(members, executions::One::read)?)
+            }
+            "GetActivityTask" => self.get_activity_task(read(members, activities::GetTask::read)?).await,
             "GetExecutionHistory" => self.get_execution_history(&read(members, history::Get::read)?),
+            "ListActivities" => self.list_activities(&read(members, state_machines::List::read)?),
+            "ListExecutions" => self.list_executions(&read(members, executions::List::read)?),
+            "ListStateMachineAliases" => self.list_state_machine_aliases(&read(members, versions::ListOf::read)?),
+            "ListStateMachineVersions" => self.list_state_machine_versions(&read(members, versions::ListOf::read)?),
+            "ListStateMachines" => self.list_state_machines(&read(members, state_machines::List::read)?),
+            "ListTagsForResource" => self.list_tags_for_resource(&read(members, tags::ListTags::read)?),
+            "PublishStateMachineVersion" => {
+                self.publish_state_machine_version(&read(members, versions::Publish::read)?).await
+            }
+            "SendTaskFailure" => self.send_task_failure(read(members, activities::Failure::read)?).await,
+            "SendTaskHeartbeat" => self.send_task_heartbeat(&read(members, activities::Heartbeat::read)?).await,
+            "SendTaskSuccess" => self.send_task_success(read(members, activities::Success::read)?).await,
+            "StartExecution" => self.start_execution(read(members, executions::Start::read)?).await,
+            "StartSyncExecution" => self.start_sync_execution(read(members, executions::Start::read)?).await,
+            "StopExecution" => self.stop_execution(read(members, executions::Stop::read)?).await,
+            "TagResource" => self.tag_resource(&read(members, tags::TagResource::read)?).await,
+            "TestState" => self.test_state(&read(members, test_state::read)?).await,
+            "UntagResource" => self.untag_resource(&read(members, tags::UntagResource::read)?).await,
+            "UpdateStateMachine" => self.update_state_machine(read(members, state_machines::Update::read)?).await,
+            "UpdateStateMachineAlias" => self.update_state_machine_alias(read(members, aliases::Update::read)?).await,
+            "ValidateStateMachineDefinition" => {
+                self.validate_state_machine_definition(&read(members, definition::Validate::read)?)
+            }
             _ => Err(unknown_operation()),
         }
     }

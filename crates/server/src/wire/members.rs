@@ -15,6 +15,8 @@ use crate::error::ApiError;
 pub(crate) enum Is {
     /// A string of so many characters.
     Length(usize, usize),
+    /// The same, of a string that no message repeats.
+    Secret(usize, usize),
     /// An integer of a range.
     Range(i64, i64),
     /// One of these, in the order in which AWS lists them.
@@ -179,6 +181,11 @@ impl<'a> Members<'a> {
         self.violations.borrow_mut().push(text);
     }
 
+    fn secret_violation(&self, name: &str, constraint: &str) {
+        let place = self.path_of(name);
+        self.violations.borrow_mut().push(format!("Value at '{place}' failed to satisfy constraint: {constraint}"));
+    }
+
     /// Refuses the request if anything was wrong so far.
     pub(crate) fn finish(&self) -> Result<(), ApiError> {
         let violations = self.violations.borrow();
@@ -194,19 +201,22 @@ impl<'a> Members<'a> {
 
     fn check_string(&self, name: &str, text: &str, is: Is) {
         match is {
-            Is::Length(min, max) => {
-                // Most strings are short; only long ones are counted in full.
-                let count = if text.len() <= max && text.len() >= min.saturating_mul(4) {
-                    None
+            Is::Length(min, max) | Is::Secret(min, max) => {
+                // Most strings need no counting: as many characters as bytes at most, and a quarter at least.
+                if text.len() <= max && text.len() >= min.saturating_mul(4) {
+                    return;
+                }
+                let count = text.chars().count();
+                let constraint = if count < min {
+                    format!("Member must have length greater than or equal to {min}")
+                } else if count > max {
+                    format!("Member must have length less than or equal to {max}")
                 } else {
-                    Some(text.chars().count())
+                    return;
                 };
-                if let Some(count) = count {
-                    if count < min {
-                        self.violation(text, name, &format!("Member must have length greater than or equal to {min}"));
-                    } else if count > max {
-                        self.violation(text, name, &format!("Member must have length less than or equal to {max}"));
-                    }
+                match is {
+                    Is::Secret(..) => self.secret_violation(name, &constraint),
+                    _ => self.violation(text, name, &constraint),
                 }
             }
             Is::OneOf(values) => {
