@@ -112,6 +112,11 @@ fn quoted(text: &str) -> String {
 }
 
 /// For every state that reads variables, which; `None` if none does.
-pub(super) fn variable_references(_revision: &Revision) -> Option<Value> {
-    None
+pub(super) fn variable_references(revision: &Revision) -> Option<Value> {
+    let references = revision.machine().ok()?.variable_references();
+    if references.is_empty() {
+        return None;
+    }
+    let listed = references.into_iter().map(|(state, names)| (state, Value::from(Vec::from_iter(names))));
+    Some(Value::Object(listed.collect()))
 }

@@ -42,7 +42,14 @@ impl StepFunctions {
         rows.truncate(get.size);
         let last = rows.last().filter(|_| has_more).map(|last| last.id.to_string());
         let region = &self.engine.naming().region;
-        let events: Vec<Value> = rows.into_iter().map(|row| events::event(row, get.has_data, region)).collect();
+        let mut events: Vec<Value> = rows.into_iter().map(|row| events::event(row, get.has_data, region)).collect();
+        let started = events.iter_mut().find_map(|event| event.get_mut("executionStartedEventDetails"));
+        if let Some(Value::Object(started)) = started {
+            let by = [("stateMachineVersionArn", &record.version_arn), ("stateMachineAliasArn", &record.alias_arn)];
+            for (name, arn) in by {
+                started.extend(arn.iter().map(|arn| (name.to_owned(), Value::from(arn.as_str()))));
+            }
+        }
         let next = last.map(|last| paging::token(&question, &last, now));
         Ok(object([("events", Some(Value::Array(events))), ("nextToken", next.map(Value::String))]))
     }
