@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::definition::ExecutionType;
 use crate::event::{MapRunId, TaskId, TimerId};
 use crate::history::HistoryEvent;
+use crate::map_run::MapRunSpec;
 use crate::resource::Resource;
 use crate::time::Timestamp;
 
@@ -40,7 +40,7 @@ pub enum Command {
         /// Which map run.
         map_run: MapRunId,
         /// What to run.
-        spec: MapRunSpec,
+        spec: Arc<MapRunSpec>,
     },
     /// Stop the map run and its children.
     CancelMapRun {
@@ -73,27 +73,6 @@ pub struct TaskInvocation {
     pub timeout_s: Option<u64>,
     /// Longest silence between heartbeats in seconds, if the definition sets one; kept by the execution, too.
     pub heartbeat_s: Option<u64>,
-}
-
-/// Everything the engine needs to run a Distributed Map.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MapRunSpec {
-    /// The Map state's name.
-    pub state: String,
-    /// The children's inputs, after `ItemSelector`, in order.
-    pub items: Vec<Value>,
-    /// Which part of the definition the children run: see [`StateMachine::processor`](crate::StateMachine::processor).
-    pub processor: ProcessorPath,
-    /// Standard or Express children.
-    pub child_type: ExecutionType,
-    /// At most so many children at once; `None` is no limit of the definition's.
-    pub max_concurrency: Option<u32>,
-    /// The run fails when more items than this failed. 0 is AWS's default when no percentage is given either.
-    pub tolerated_failure_count: Option<u64>,
-    /// The run fails when more than this share of the items failed, in percent.
-    pub tolerated_failure_percentage: Option<f64>,
-    /// The `Label` field: part of the map run's ARN.
-    pub label: Option<String>,
 }
 
 /// Where in a definition the processor of a Map is: a JSON pointer from the definition's root,

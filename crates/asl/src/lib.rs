@@ -16,6 +16,7 @@ mod history;
 mod intrinsics;
 pub mod json_text;
 pub mod jsonpath;
+mod map_run;
 mod query;
 mod random;
 mod resource;
@@ -30,12 +31,16 @@ mod time;
 mod token;
 mod variables;
 
-pub use command::{Command, MapRunSpec, Outcome, ProcessorPath, TaskInvocation};
+pub use command::{Command, Outcome, ProcessorPath, TaskInvocation};
 pub use definition::{ExecutionType, StateMachine};
 pub use diagnostics::{Code, Diagnostic, Position, Severity, refusal};
 pub use event::{Event, MapRunId, TaskId, TimerId};
 pub use execution::{Execution, ExecutionContext, Options, Status};
 pub use history::{EventKind, HistoryEvent, StateType};
+pub use map_run::{
+    Batching, CsvConfig, CsvHeaders, Destination, InputType, ItemSource, ManifestType, MapRunSpec, NotSelected,
+    OutputType, ReaderAction, ReaderRequest, ReaderTransformation, Selection, Writer, WriterTransformation,
+};
 pub use resource::{Pattern, Resource};
 pub use step::{StepError, step};
 pub use time::Timestamp;

@@ -243,8 +243,8 @@ fn run(machine: StateMachine, input: Value) -> Result<(Vec<HistoryEvent>, Outcom
                 Command::StartMapRun { map_run, spec } => {
                     let processor = machine.processor(&spec.processor).expect("the machine names its own processors");
                     let mut outputs = Vec::new();
-                    for item in spec.items {
-                        match run(processor.clone(), item)?.1 {
+                    for item in spec.given_items() {
+                        match run(processor.clone(), Value::clone(item))?.1 {
                             Outcome::Succeeded { output } => outputs.push(Value::clone(&output)),
                             _ => return skip("a child execution fails"),
                         }

@@ -2,6 +2,7 @@
 //! hold of every execution does.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ impl Driver {
                 self.now = self.now.max(due.0);
                 Event::TimerFired { timer: *timer }
             }
-            Command::StartMapRun { map_run, spec } => self.answer_map_run(*map_run, &spec.items, error),
+            Command::StartMapRun { map_run, spec } => self.answer_map_run(*map_run, spec.given_items(), error),
             other => panic!("RUN-2: {other:?} cannot be outstanding"),
         };
         self.answered.push(event.clone());
@@ -106,11 +107,11 @@ impl Driver {
         }
     }
 
-    fn answer_map_run(&mut self, map_run: MapRunId, items: &[Value], error: String) -> Event {
+    fn answer_map_run(&mut self, map_run: MapRunId, items: &[Arc<Value>], error: String) -> Event {
         match self.roll(4) {
             0 => Event::MapRunFailed { map_run, error, cause: "dice".to_owned() },
             1 | 2 => Event::MapRunStarted { map_run, arn: "arn".to_owned() },
-            _ => Event::MapRunSucceeded { map_run, output: items.to_vec().into() },
+            _ => Event::MapRunSucceeded { map_run, output: items.iter().map(|item| Value::clone(item)).collect() },
         }
     }
 }

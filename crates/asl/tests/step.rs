@@ -3,8 +3,8 @@
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 use starmap_asl::{
-    Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, MapRunId, Options, StateMachine, Status,
-    StepError, TaskId, TaskInvocation, TimerId, Timestamp, step,
+    Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, MapRunId, MapRunSpec, Options, StateMachine,
+    Status, StepError, TaskId, TaskInvocation, TimerId, Timestamp, step,
 };
 
 const LAMBDA: &str = "arn:aws:states:::lambda:invoke";
@@ -45,7 +45,7 @@ fn tell(command: &Command) -> String {
         Command::CancelTask { task } => format!("> cancel task {}", task.0),
         Command::StartTimer { timer, due } => format!("> timer {} at {}s", timer.0, due.0 as f64 / 1000.0),
         Command::CancelTimer { timer } => format!("> cancel timer {}", timer.0),
-        Command::StartMapRun { map_run, spec } => format!("> map run {} {spec:?}", map_run.0),
+        Command::StartMapRun { map_run, spec } => format!("> map run {} {}", map_run.0, map_run_told(spec)),
         Command::CancelMapRun { map_run } => format!("> cancel map run {}", map_run.0),
         Command::Finish(outcome) => format!("> {outcome:?}"),
     }
@@ -444,7 +444,7 @@ fn a_distributed_map_is_handed_over_whole_and_retried_whole() {
                 1 <- 0 ExecutionStarted
                 2 <- 0 MapStateEntered A {"items":[1,2],"run":"r"}
                 3 <- 2 MapStateStarted
-                > map run 1 MapRunSpec { state: "A", items: [Object {"item": Number(1), "run": String("r")}, Object {"item": Number(2), "run": String("r")}], processor: ProcessorPath("/States/A/ItemProcessor"), child_type: Express, max_concurrency: Some(40), tolerated_failure_count: None, tolerated_failure_percentage: Some(5.0), label: Some("galaxies") }
+                > map run 1 A galaxies Express [{"item":1,"run":"r"},{"item":2,"run":"r"}] at most Some(40), tolerating None, Some(5.0)
             1s MapRunStarted
                 4 <- 3 MapRunStarted
             2s MapRunFailed
@@ -452,7 +452,7 @@ fn a_distributed_map_is_handed_over_whole_and_retried_whole() {
                 > timer 1 at 3s
             3s TimerFired
                 6 <- 5 MapStateStarted
-                > map run 2 MapRunSpec { state: "A", items: [Object {"item": Number(1), "run": String("r")}, Object {"item": Number(2), "run": String("r")}], processor: ProcessorPath("/States/A/ItemProcessor"), child_type: Express, max_concurrency: Some(40), tolerated_failure_count: None, tolerated_failure_percentage: Some(5.0), label: Some("galaxies") }
+                > map run 2 A galaxies Express [{"item":1,"run":"r"},{"item":2,"run":"r"}] at most Some(40), tolerating None, Some(5.0)
             3s MapRunStarted
                 7 <- 6 MapRunStarted
             3s MapRunSucceeded
@@ -660,4 +660,18 @@ fn repeated_answers_are_ignored() {
     assert!(matches!(execution.status(), Status::Ended(_)));
     assert_eq!(step(&mut execution, Timestamp(5), Event::StopRequested { error: None, cause: None }), Ok(vec![]));
     assert_eq!(execution.outstanding(), []);
+}
+
+fn map_run_told(spec: &MapRunSpec) -> String {
+    let items: Vec<String> = spec.given_items().iter().map(|item| item.to_string()).collect();
+    format!(
+        "{} {} {:?} [{}] at most {:?}, tolerating {:?}, {:?}",
+        spec.state,
+        spec.label.as_deref().unwrap_or("-"),
+        spec.child_type,
+        items.join(","),
+        spec.max_concurrency,
+        spec.tolerated_failure_count,
+        spec.tolerated_failure_percentage
+    )
 }

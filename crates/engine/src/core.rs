@@ -7,27 +7,31 @@
 mod map_runs;
 mod tasks;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::Value;
 use starmap_asl::{
-    Command, Event, Execution, ExecutionContext, MapRunId, Options, Outcome, StateMachine, TaskId, TimerId, Timestamp,
-    step,
+    Command, Event, Execution, ExecutionContext, MapRunId, Options, Outcome, ReaderRequest, StateMachine, TaskId,
+    TimerId, Timestamp, step,
 };
 
 use crate::invoker;
+use crate::items::Failed;
+use crate::items::blocking::{Chunk, Position};
 use crate::journal::{
     self, Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, MapRunRow, Parent, Reader, Sequence, Status, Write,
     codec,
 };
 use crate::limits::Limits;
-use crate::map_run::MapRun;
-use crate::names::{Naming, derived_uuid, fingerprint};
+use crate::map_run::{MapRun, Verdict};
+use crate::names::{Naming, fingerprint};
 use crate::registry::{Revision, RevisionRow};
+use crate::results::ResultJob;
 use crate::services::{ServiceCall, ServiceError};
 
+pub use self::map_runs::MapRunUpdate;
 pub(crate) use self::tasks::execution_arn;
 use self::tasks::{Activities, Attempt, Ended, Recorded, Watcher};
 pub use self::tasks::{HandedOut, TokenAnswer, TokenRefusal};
@@ -57,6 +61,12 @@ pub enum Input {
     PollEnded { activity: String, poll: u64 },
     /// It was gone before it got the task.
     HandedBack { handed: Box<HandedOut> },
+    /// Items of a map run were read, or can't be.
+    ItemsRead { map_run: MapRunRow, read: Result<Chunk, Failed> },
+    /// A map run goes on in a new turn.
+    Advance { map_run: MapRunRow },
+    /// Results of a map run are written, or can't be.
+    ResultsWritten { map_run: MapRunRow, written: Result<Value, Failed> },
     /// A timer is due.
     TimerFired { execution: ExecutionId, timer: TimerId },
 }
@@ -96,6 +106,16 @@ pub enum Effect {
     ArmTimer { execution: ExecutionId, timer: TimerId, due: Timestamp },
     /// Don't.
     DisarmTimer { execution: ExecutionId, timer: TimerId },
+    /// Begin to read the items of a map run.
+    ReadItems { map_run: MapRunRow, request: Arc<ReaderRequest>, from: Position },
+    /// Read the next of them.
+    MoreItems { map_run: MapRunRow },
+    /// No more of them.
+    StopReading { map_run: MapRunRow },
+    /// Come back with [`Input::Advance`] when others have had their turn.
+    Advance { map_run: MapRunRow },
+    /// Write the results of a map run.
+    WriteResults { map_run: MapRunRow, job: Box<ResultJob> },
     /// Tell whoever waits.
     Ended { execution: ExecutionId, parent: Option<(ExecutionId, u64)>, ending: Ending },
 }
@@ -107,6 +127,8 @@ pub struct Turn {
     pub batch: Batch,
     /// To be carried out after.
     pub effects: Vec<Effect>,
+    /// So many children of map runs were started.
+    pub(crate) children_started: usize,
 }
 
 /// Item counts of a map run; they add up to `total`.
@@ -145,6 +167,8 @@ pub struct Core {
     watchers: HashMap<ExecutionId, Vec<Watcher>>,
     /// Found by a recovery: tasks that wait for an execution, by its ARN.
     unwatched: Vec<(Watcher, String)>,
+    /// Those that came further in this turn.
+    changed_map_runs: BTreeSet<MapRunRow>,
     last_execution: u64,
     last_map_run: u64,
 }
@@ -184,6 +208,7 @@ impl Core {
             activities: Activities::default(),
             watchers: HashMap::new(),
             unwatched: Vec::new(),
+            changed_map_runs: BTreeSet::new(),
             last_execution: last_rows.0.0,
             last_map_run: last_rows.1.0,
         }
@@ -248,10 +273,23 @@ impl Core {
             }
             Input::PollEnded { activity, poll } => self.poll_ended(&activity, poll),
             Input::HandedBack { handed } => self.hand_back(&handed, turn, &mut queue),
+            Input::ItemsRead { map_run, read } => self.items_read(at, map_run, read, turn, &mut queue),
+            Input::Advance { map_run } => self.resume_map_run(at, map_run, turn, &mut queue),
+            Input::ResultsWritten { map_run, written } => {
+                self.results_written(at, map_run, written, turn, &mut queue);
+            }
             Input::TimerFired { execution, timer } => queue.push_back((execution, Event::TimerFired { timer })),
         }
         self.drain(at, queue, turn);
         started
+    }
+
+    /// Changes the limits of a map run that has not ended; false if there is none.
+    pub fn update(&mut self, at: Timestamp, map_run: MapRunRow, update: MapRunUpdate, turn: &mut Turn) -> bool {
+        let mut queue = Queue::new();
+        let is_there = self.update_map_run(at, map_run, update, turn, &mut queue);
+        self.drain(at, queue, turn);
+        is_there
     }
 
     fn drain(&mut self, at: Timestamp, mut queue: Queue, turn: &mut Turn) {
@@ -297,7 +335,7 @@ impl Core {
             Command::StartMapRun { map_run, spec } => self.start_map_run(at, id, map_run, spec, turn, queue),
             Command::CancelMapRun { map_run } => {
                 if let Some(row) = live.map_runs.remove(&map_run) {
-                    self.end_map_run(at, row, Status::Aborted, turn, queue);
+                    self.conclude_map_run(at, row, Verdict::Aborted, turn, queue);
                 }
             }
             Command::Finish(outcome) => self.finish(at, id, ending(outcome), turn, queue),
@@ -374,18 +412,12 @@ impl Core {
         };
         self.give_up_all(id, &mut live, turn, queue);
         for row in std::mem::take(&mut live.map_runs).into_values() {
-            self.end_map_run(at, row, Status::Aborted, turn, queue);
+            self.conclude_map_run(at, row, Verdict::Aborted, turn, queue);
         }
         turn.batch.writes.push(Write::ExecutionEnded { execution: id, at, ending: ending.clone() });
         let mut notice_parent = None;
         match live.parent {
-            Some(Parent { map_run, item_index }) => {
-                if let Some(run) = self.map_runs.get_mut(&map_run) {
-                    notice_parent = Some((run.parent, item_index));
-                    run.ended(item_index, &ending);
-                    self.advance_map_run(at, map_run, turn, queue);
-                }
-            }
+            Some(parent) => notice_parent = self.map_child_ended(at, parent, &ending, turn, queue),
             None => {
                 self.by_arn.remove(&live.arn);
                 if self.watchers.contains_key(&id) {
@@ -510,21 +542,10 @@ impl Core {
             let known = known.ok_or_else(|| missing(id, "a map run that was started is not there"))?;
             let processor =
                 machine.processor(&spec.processor).ok_or_else(|| missing(id, "a map run's processor is not there"))?;
-            let label = spec.label.clone().unwrap_or_else(|| derived_uuid(&[&live.arn, &spec.state]));
-            let limit = self.limits.map_run_concurrency_max;
-            let mut run = MapRun::new(known.arn.clone(), label, id, number, processor.clone(), spec, limit);
-            for child in journal.children(known.row)? {
-                run.started(child.item_index, child.id);
-                match child.status {
-                    Status::Running => children_to_reload.push((child.id, processor.clone())),
-                    status => {
-                        let ending = Ending { status, output: child.output, error: child.error, cause: child.cause };
-                        run.ended(child.item_index, &ending);
-                    }
-                }
-            }
+            let running =
+                self.recover_map_run(journal, known, spec, processor.clone(), live.payload_bytes_max, turn)?;
+            children_to_reload.extend(running.into_iter().map(|child| (child, processor.clone())));
             live.map_runs.insert(number, known.row);
-            self.map_runs.insert(known.row, run);
             runs.push(known.row);
         }
         if record.parent.is_none() {

@@ -4,6 +4,8 @@
 //! transaction, and only then acts: invokes functions, arms timers, answers callers. When the journal
 //! refuses a turn the driver stops for good, because its memory is ahead of the disk.
 
+mod map_runs;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,11 +20,14 @@ use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
 use crate::core::{
-    Core, Effect, HandedOut, Input, MapRunProgress, NewExecution, TokenAnswer, TokenRefusal, Turn, execution_arn,
+    Core, Effect, HandedOut, Input, MapRunProgress, MapRunUpdate, NewExecution, TokenAnswer, TokenRefusal, Turn,
+    execution_arn,
 };
 use crate::engine::{Error, Notice};
 use crate::invoker::{Invocation, Invoker, Outcome};
-use crate::journal::{Ending, ExecutionId, ExecutionRecord, Journal, Reader, Status, Write};
+use crate::items::Failed;
+use crate::items::blocking::{Chunk, Wanted};
+use crate::journal::{Ending, ExecutionId, ExecutionRecord, Journal, MapRunRow, Reader, Status, Write};
 use crate::limits::MESSAGES_PER_TURN_MAX;
 use crate::names::{derived_uuid, invalid_name};
 use crate::objects::Objects;
@@ -36,6 +41,10 @@ pub(crate) enum Message {
     Stop { execution: ExecutionId, error: Option<String>, cause: Option<String>, reply: Reply<()> },
     Wait { execution: ExecutionId, reply: Reply<Ending> },
     Progress { execution: ExecutionId, reply: Reply<Vec<MapRunProgress>> },
+    ItemsRead { map_run: MapRunRow, read: Result<Chunk, Failed> },
+    ResultsWritten { map_run: MapRunRow, written: Result<Value, Failed> },
+    Advance { map_run: MapRunRow },
+    UpdateMapRun { arn: String, update: MapRunUpdate, reply: Reply<()> },
     TaskStarted { execution: ExecutionId, task: TaskId },
     TaskEnded { execution: ExecutionId, task: TaskId, outcome: Outcome },
     ServiceAnswered { execution: ExecutionId, task: TaskId, result: Result<Value, ServiceError> },
@@ -88,6 +97,7 @@ pub(crate) struct Driver {
     timers: BinaryHeap<Reverse<(Timestamp, ExecutionId, TimerId)>>,
     armed: HashSet<(ExecutionId, TimerId)>,
     polls: HashMap<u64, oneshot::Sender<Box<HandedOut>>>,
+    readers: HashMap<MapRunRow, Wanted>,
     waiters: HashMap<ExecutionId, Vec<Reply<Ending>>>,
     attempts: u64,
 }
@@ -128,6 +138,7 @@ impl Driver {
             timers: BinaryHeap::new(),
             armed: HashSet::new(),
             polls: HashMap::new(),
+            readers: HashMap::new(),
             waiters: HashMap::new(),
             attempts: 0,
         }
@@ -183,6 +194,7 @@ impl Driver {
                 self.core.take_in(at, Input::TimerFired { execution, timer }, &mut turn);
             }
         }
+        self.core.finish_turn(&mut turn);
         if !turn.batch.writes.is_empty() {
             self.journal.append(&turn.batch)?;
         }
@@ -225,6 +237,19 @@ impl Driver {
             Message::Progress { execution, reply } => {
                 let progress = self.core.progress(execution);
                 answers.push(Box::new(move || drop(reply.send(Ok(progress)))));
+            }
+            Message::ItemsRead { map_run, read } => {
+                self.core.take_in(at, Input::ItemsRead { map_run, read }, turn);
+            }
+            Message::ResultsWritten { map_run, written } => {
+                self.core.take_in(at, Input::ResultsWritten { map_run, written }, turn);
+            }
+            Message::Advance { map_run } => {
+                self.core.take_in(at, Input::Advance { map_run }, turn);
+            }
+            Message::UpdateMapRun { arn, update, reply } => {
+                let updated = self.update_map_run(at, &arn, update, turn);
+                answers.push(Box::new(move || drop(reply.send(updated))));
             }
             Message::TaskStarted { execution, task } => {
                 self.core.take_in(at, Input::TaskStarted { execution, task }, turn);
@@ -311,6 +336,14 @@ impl Driver {
         }
     }
 
+    fn update_map_run(&mut self, at: Timestamp, arn: &str, update: MapRunUpdate, turn: &mut Turn) -> Result<(), Error> {
+        let record = self.reader.map_run_by_arn(arn)?.ok_or_else(|| Error::NoMapRun { arn: arn.to_owned() })?;
+        if self.core.update(at, record.row, update, turn) {
+            return Ok(());
+        }
+        Err(Error::MapRunHasEnded { arn: arn.to_owned() })
+    }
+
     fn wait(&mut self, execution: ExecutionId, reply: Reply<Ending>, turn: &Turn) {
         // What ended in this very turn is not in the journal yet; its effect will tell the waiter.
         let ends_now =
@@ -368,6 +401,11 @@ impl Driver {
             Effect::DisarmTimer { execution, timer } => {
                 self.armed.remove(&(execution, timer));
             }
+            Effect::ReadItems { map_run, request, from } => self.read_items(map_run, request, from),
+            Effect::MoreItems { map_run } => self.more_items(map_run),
+            Effect::StopReading { map_run } => drop(self.readers.remove(&map_run)),
+            Effect::Advance { map_run } => drop(self.sender.send(Message::Advance { map_run })),
+            Effect::WriteResults { map_run, job } => self.write_results(map_run, job),
             Effect::Ended { execution, parent, ending } => {
                 for waiter in self.waiters.remove(&execution).unwrap_or_default() {
                     drop(waiter.send(Ok(ending.clone())));

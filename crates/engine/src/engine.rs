@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::clock::Clock;
-use crate::core::{Core, MapRunProgress, NewExecution, TokenAnswer};
+use crate::core::{Core, MapRunProgress, MapRunUpdate, NewExecution, TokenAnswer};
 use crate::driver::{Driver, Message, Reply, Start, Started};
 use crate::invoker::Invoker;
 use crate::journal::{self, Ending, ExecutionId, Journal, Reader, Status};
@@ -93,6 +93,18 @@ pub enum Error {
     NoExecution {
         /// As asked for.
         execution: String,
+    },
+    /// No such map run.
+    #[error("there is no map run {arn}")]
+    NoMapRun {
+        /// As asked for.
+        arn: String,
+    },
+    /// Only a map run that runs can be changed.
+    #[error("map run {arn} has ended")]
+    MapRunHasEnded {
+        /// Its ARN.
+        arn: String,
     },
     /// A child can't be resumed by itself.
     #[error("{arn} is a child execution; resume the execution that it belongs to")]
@@ -408,6 +420,15 @@ impl Engine {
     /// [`Error::Stopped`].
     pub async fn progress(&self, execution: ExecutionId) -> Result<Vec<MapRunProgress>, Error> {
         self.ask(|reply| Message::Progress { execution, reply }).await
+    }
+
+    /// Changes how many children of a map run may run at once and how many failures it tolerates, while it runs.
+    ///
+    /// # Errors
+    /// [`Error::NoMapRun`], [`Error::MapRunHasEnded`].
+    pub async fn update_map_run(&self, arn: &str, update: MapRunUpdate) -> Result<(), Error> {
+        let arn = arn.to_owned();
+        self.ask(|reply| Message::UpdateMapRun { arn, update, reply }).await
     }
 
     /// Reads what is recorded, without waiting for the engine: what was acknowledged is there.

@@ -10,6 +10,7 @@ mod driver;
 pub mod engine;
 mod integration;
 pub mod invoker;
+pub mod items;
 pub mod journal;
 pub mod limits;
 mod map_run;
@@ -17,6 +18,7 @@ pub mod names;
 pub mod objects;
 mod once;
 pub mod registry;
+pub mod results;
 pub mod services;
 
 pub use core::NewExecution;

@@ -17,6 +17,33 @@ pub const NOTICES_MAX: usize = 4_096;
 /// Map runs nested in map runs.
 pub const NESTING_MAX: u32 = 32;
 
+/// AWS's limit on the items that a Distributed Map takes from one source.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html>, read 2026-11.
+pub const MAP_RUN_ITEMS_MAX: u64 = 100_000_000;
+
+/// AWS's limit on the header of a CSV file.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html>, read 2026-11.
+pub const CSV_HEADER_BYTES_MAX: usize = 10_240;
+
+/// The manifest of an inventory is read as a whole; one of 100,000 files has about 20 MB.
+pub const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+
+/// Items that a reader sends at once, at most.
+pub const READER_CHUNK_ITEMS: usize = 1_000;
+
+/// Bytes of items after which a reader sends what it has.
+pub const READER_CHUNK_BYTES: usize = 1 << 20;
+
+/// Children that map runs start in one turn; more of them wait for the next, so that a turn's transaction stays small
+/// and others get their turn.
+pub const CHILDREN_PER_TURN_MAX: usize = 500;
+
+/// Bytes of results that go into one file of a map run's results.
+pub const RESULT_FILE_BYTES: usize = 16 << 20;
+
+/// Children that are read from the journal at once when results are written.
+pub const RESULT_PAGE_CHILDREN: usize = 1_000;
+
 /// Limits that a caller chooses.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

@@ -12,7 +12,7 @@ use starmap_asl::{Event, TaskId, TimerId, Timestamp};
 use starmap_engine::core::{Core, Effect, Input, NewExecution, Turn};
 use starmap_engine::invoker::{InvokeError, Outcome};
 use starmap_engine::journal::memory::MemoryJournal;
-use starmap_engine::journal::{ExecutionId, Journal, Reader, Status, Write};
+use starmap_engine::journal::{ExecutionId, Journal, MapRunRow, Reader, Status, Write};
 use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
 use starmap_engine::registry::{Change, MachineKind, Revision, RevisionRow};
@@ -101,6 +101,7 @@ struct World {
     invoked: BTreeMap<(ExecutionId, TaskId), (String, Value)>,
     answered: Vec<(ExecutionId, TaskId, String, Value)>,
     timers: BTreeSet<(Timestamp, ExecutionId, TimerId)>,
+    advancing: Vec<MapRunRow>,
     root: ExecutionId,
     crashes: u32,
 }
@@ -140,6 +141,7 @@ impl World {
             invoked: BTreeMap::new(),
             answered: Vec::new(),
             timers: BTreeSet::new(),
+            advancing: Vec::new(),
             root: ExecutionId(0),
             crashes: 0,
         };
@@ -180,6 +182,7 @@ impl World {
         self.crashes += 1;
         self.invoked.clear();
         self.timers.clear();
+        self.advancing.clear();
         // Answers from before the crash may still arrive: their workers did not die with us.
         self.core = core(&self.journal);
         if self.journal.execution(self.root).unwrap().unwrap().status != Status::Running {
@@ -209,6 +212,7 @@ impl World {
                 Effect::DisarmTimer { execution, timer } => {
                     self.timers.retain(|(_, id, number)| (*id, *number) != (execution, timer));
                 }
+                Effect::Advance { map_run } => self.advancing.push(map_run),
                 Effect::Ended { .. } => {}
                 other => panic!("the simulated machine asks for no such thing: {other:?}"),
             }
@@ -242,7 +246,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let mut inputs = Vec::new();
+        let mut inputs: Vec<Input> = self.advancing.drain(..).map(|map_run| Input::Advance { map_run }).collect();
         // Several things may happen in one turn.
         for _ in 0..=self.random.below(3) {
             let calls: Vec<_> = self.invoked.keys().copied().collect();

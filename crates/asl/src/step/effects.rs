@@ -1,9 +1,12 @@
 //! Asking for effects, and taking that back. Keeps what is outstanding and what was asked for in step.
 
 use super::flow::Step;
-use crate::command::{Command, MapRunSpec, TaskInvocation};
+use std::sync::Arc;
+
+use crate::command::{Command, TaskInvocation};
 use crate::event::{MapRunId, TaskId, TimerId};
 use crate::execution::{BranchId, Effect, TimerPurpose};
+use crate::map_run::MapRunSpec;
 use crate::time::Timestamp;
 
 impl Step<'_> {
@@ -27,7 +30,7 @@ impl Step<'_> {
         timer
     }
 
-    pub(super) fn start_map_run(&mut self, branch: BranchId, spec: MapRunSpec) -> MapRunId {
+    pub(super) fn start_map_run(&mut self, branch: BranchId, spec: Arc<MapRunSpec>) -> MapRunId {
         self.execution.issued.map_run += 1;
         let map_run = MapRunId(self.execution.issued.map_run);
         let order = self.ask(Command::StartMapRun { map_run, spec });

@@ -19,7 +19,6 @@ use serde_json::Value;
 use super::data::told;
 use super::flow::{Step, current};
 use super::inspect::Stage;
-use crate::command::MapRunSpec;
 use crate::context::Context;
 use crate::definition::{Items, Kind, Map, MapMode, QueryLanguage, Setting, State};
 use crate::error::Failure;
@@ -27,6 +26,7 @@ use crate::event::MapRunId;
 use crate::execution::{Activity, Branch, BranchId, Fan, Item, Iteration, Parent};
 use crate::expression::{Environment, Expression, States, Type};
 use crate::history::EventKind;
+use crate::map_run::{ItemSource, MapRunSpec, Selection, Writer};
 use crate::template::{Computed, Template};
 use crate::variables::Variables;
 
@@ -57,7 +57,10 @@ impl Step<'_> {
             MapMode::Distributed { path, child_type, label } => {
                 let spec = MapRunSpec {
                     state: state.name.clone(),
-                    items: iterations.into_iter().map(|iteration| Arc::unwrap_or_clone(iteration.input)).collect(),
+                    items: ItemSource::Given(iterations.into_iter().map(|iteration| iteration.input).collect()),
+                    selection: Selection::whole(),
+                    batching: None,
+                    writer: Writer::default(),
                     processor: path.clone(),
                     child_type: *child_type,
                     max_concurrency: max_concurrency.and_then(|max| u32::try_from(max).ok()),
@@ -65,7 +68,7 @@ impl Step<'_> {
                     tolerated_failure_percentage: self.tolerated_percentage(branch, state, map, &input)?,
                     label: label.clone(),
                 };
-                Activity::MapRun { map_run: self.start_map_run(id, spec), is_started: false }
+                Activity::MapRun { map_run: self.start_map_run(id, Arc::new(spec)), is_started: false }
             }
             MapMode::Inline => {
                 let mut fan =

@@ -10,11 +10,12 @@ use super::mock::{self, Checked};
 use super::outcome::{ErrorDetails, HttpRequest, HttpResponse, Inspection, Outcome, Status};
 use super::request::{Configuration, Error, Identity, Level, Mocked, Request};
 use super::{context, text};
-use crate::command::{Command, MapRunSpec, TaskInvocation};
+use crate::command::{Command, TaskInvocation};
 use crate::error::{Failure, TIMEOUT};
 use crate::event::{Event, MapRunId, TimerId};
 use crate::execution::{Execution, ExecutionContext, Given, Options};
 use crate::history::{EventKind, StateType};
+use crate::map_run::MapRunSpec;
 use crate::resource::{Pattern, Resource};
 use crate::step::{Inspector, Stage, step_inspected};
 use crate::time::Timestamp;
@@ -295,7 +296,7 @@ impl Test {
         for command in self.execution.outstanding() {
             match command {
                 Command::InvokeTask(invocation) => return Some(Question::Task(Box::new(invocation))),
-                Command::StartMapRun { map_run, spec } => return Some(Question::MapRun(map_run, Box::new(spec))),
+                Command::StartMapRun { map_run, spec } => return Some(Question::MapRun(map_run, spec)),
                 Command::StartTimer { timer, due } if wait.is_none() => wait = Some(Question::Wait(timer, due)),
                 _ => {}
             }
@@ -329,7 +330,7 @@ impl Test {
             tolerated_failure_count: count,
             tolerated_failure_percentage: percentage,
         });
-        let iterations = spec.items.len() as u64;
+        let iterations = spec.given_items().len() as u64;
         let failures = self.configuration.map_iteration_failure_count.unwrap_or(0);
         if failures > iterations {
             return Err(Error::validation(
@@ -465,7 +466,7 @@ impl Test {
 
 enum Question {
     Task(Box<TaskInvocation>),
-    MapRun(MapRunId, Box<MapRunSpec>),
+    MapRun(MapRunId, Arc<MapRunSpec>),
     Wait(TimerId, Timestamp),
 }
 

@@ -116,7 +116,13 @@ fn show(args: &OneArgs, printer: &Printer) -> anyhow::Result<()> {
         let said: Vec<String> = said.map(|(status, count)| format!("{count} {}", status.to_lowercase())).collect();
         rows.push(pair(
             "map run",
-            &format!("{}: {} of {} items ({})", run.state, run.status.as_str(), run.item_count, said.join(", ")),
+            &format!(
+                "{}: {} of {} items ({})",
+                run.state,
+                run.status.as_str(),
+                run.details.counts.items.total(),
+                said.join(", ")
+            ),
         ));
         for child in children.iter().filter(|child| child.error.is_some()).take(10) {
             let cause = child.cause.as_deref().map(outcome::message).unwrap_or_default();
@@ -124,7 +130,7 @@ fn show(args: &OneArgs, printer: &Printer) -> anyhow::Result<()> {
             rows.push(pair("", &format!("item {}: {error}: {cause}", child.item_index)));
         }
         runs.push(json!({
-            "arn": run.arn, "state": run.state, "status": run.status.as_str(), "item_count": run.item_count,
+            "arn": run.arn, "state": run.state, "status": run.status.as_str(), "item_count": run.details.counts.items.total(),
             "counts": counts.into_iter().map(|(status, count)| (status.to_owned(), json!(count)))
                 .collect::<serde_json::Map<_, _>>(),
         }));

@@ -1,15 +1,41 @@
-//! Map runs inside the core: they begin, start children while there is room, and end.
+//! Map runs inside the core: they begin, have items read, start children while there is room, and end.
+//!
+//! | phase | what happens | then |
+//! |---|---|---|
+//! | running | items come, a child ends | children are started while there is room |
+//! | running | all items have ended | ending (succeeded) |
+//! | running | too many failures, no items to be had | ending (failed), children are stopped |
+//! | running | the parent gives it up | ending (aborted), children are stopped |
+//! | ending | the last child has ended | writing if results are wanted, else over |
+//! | writing | results are written, or can't be | over |
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use starmap_asl::{Event, MapRunId, MapRunSpec, Timestamp};
 
-use super::{Core, Queue, Turn};
-use crate::journal::{ExecutionId, ExecutionRecord, MapRunRecord, MapRunRow, Parent, Status, Write};
-use crate::limits::NESTING_MAX;
-use crate::map_run::{MapRun, Next};
+use super::{Core, Effect, Queue, Turn};
+use crate::items::Failed;
+use crate::items::blocking::Chunk;
+use crate::journal::{
+    self, ChildState, Ending, ExecutionId, ExecutionRecord, MapRunDetails, MapRunLimits, MapRunRecord, MapRunRow,
+    Parent, Reader, Status, Write,
+};
+use crate::limits::{CHILDREN_PER_TURN_MAX, NESTING_MAX};
+use crate::map_run::{MapRun, Next, Phase, Verdict};
 use crate::names::derived_uuid;
+use crate::results::ResultJob;
+
+/// What `UpdateMapRun` changes; what is absent stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MapRunUpdate {
+    /// Children that run at once; 0 is no limit.
+    pub max_concurrency: Option<u32>,
+    /// See [`MapRunLimits`].
+    pub tolerated_failure_count: Option<u64>,
+    /// See [`MapRunLimits`].
+    pub tolerated_failure_percentage: Option<f64>,
+}
 
 impl Core {
     pub(super) fn start_map_run(
@@ -17,7 +43,7 @@ impl Core {
         at: Timestamp,
         id: ExecutionId,
         number: MapRunId,
-        spec: MapRunSpec,
+        spec: Arc<MapRunSpec>,
         turn: &mut Turn,
         queue: &mut Queue,
     ) {
@@ -36,54 +62,119 @@ impl Core {
         let unique = derived_uuid(&[&live.arn, &number.0.to_string()]);
         let arn = self.naming.map_run(&live.revision.state_machine_name, &label, &unique);
         live.map_runs.insert(number, row);
-        turn.batch.writes.push(Write::MapRun(MapRunRecord {
+        let state = spec.state.clone();
+        let (limit, bytes_max) = (self.limits.map_run_concurrency_max, live.payload_bytes_max);
+        let run = MapRun::new(arn.clone(), label, id, number, processor, spec, limit, bytes_max);
+        turn.batch.writes.push(Write::MapRun(Box::new(MapRunRecord {
             row,
             arn: arn.clone(),
             execution: id,
             number: number.0,
-            state: spec.state.clone(),
-            item_count: spec.items.len() as u64,
+            state,
             status: Status::Running,
             started_at: at,
             stopped_at: None,
-        }));
-        let run = MapRun::new(arn.clone(), label, id, number, processor, spec, self.limits.map_run_concurrency_max);
+            details: details(&run),
+        })));
+        if let Some((request, from)) = run.reading() {
+            turn.effects.push(Effect::ReadItems { map_run: row, request, from });
+        }
         self.map_runs.insert(row, run);
         queue.push_back((id, Event::MapRunStarted { map_run: number, arn }));
         self.advance_map_run(at, row, turn, queue);
     }
 
+    /// Items were read, or can't be.
+    pub(super) fn items_read(
+        &mut self,
+        at: Timestamp,
+        row: MapRunRow,
+        read: Result<Chunk, Failed>,
+        turn: &mut Turn,
+        queue: &mut Queue,
+    ) {
+        let Some(run) = self.map_runs.get_mut(&row) else {
+            return;
+        };
+        match read {
+            Ok(Chunk { items, is_last, etag }) => {
+                run.take_items(items, is_last, etag);
+            }
+            Err(failed) => run.fail(failed),
+        }
+        self.changed_map_runs.insert(row);
+        self.advance_map_run(at, row, turn, queue);
+    }
+
+    /// Goes on with a run for which the last turn had no room.
+    pub(super) fn resume_map_run(&mut self, at: Timestamp, row: MapRunRow, turn: &mut Turn, queue: &mut Queue) {
+        if let Some(run) = self.map_runs.get_mut(&row) {
+            run.is_deferred = false;
+            self.advance_map_run(at, row, turn, queue);
+        }
+    }
+
+    /// Changes the limits of a run that has not ended; false if there is none.
+    pub(super) fn update_map_run(
+        &mut self,
+        at: Timestamp,
+        row: MapRunRow,
+        update: MapRunUpdate,
+        turn: &mut Turn,
+        queue: &mut Queue,
+    ) -> bool {
+        let Some(run) = self.map_runs.get_mut(&row).filter(|run| run.phase == Phase::Running) else {
+            return false;
+        };
+        let limits = &mut run.limits;
+        *limits = MapRunLimits {
+            max_concurrency: update.max_concurrency.unwrap_or(limits.max_concurrency),
+            tolerated_failure_count: update.tolerated_failure_count.or(limits.tolerated_failure_count),
+            tolerated_failure_percentage: update.tolerated_failure_percentage.or(limits.tolerated_failure_percentage),
+        };
+        self.changed_map_runs.insert(row);
+        self.advance_map_run(at, row, turn, queue);
+        true
+    }
+
     /// Starts as many children as the map run has room for, or ends it.
     pub(super) fn advance_map_run(&mut self, at: Timestamp, row: MapRunRow, turn: &mut Turn, queue: &mut Queue) {
         loop {
-            let Some(run) = self.map_runs.get_mut(&row) else {
+            let Some(run) = self.map_runs.get_mut(&row).filter(|run| run.phase == Phase::Running) else {
                 return;
             };
+            if run.is_deferred {
+                return;
+            }
+            if turn.children_started >= CHILDREN_PER_TURN_MAX {
+                run.is_deferred = true;
+                turn.effects.push(Effect::Advance { map_run: row });
+                return;
+            }
             match run.next() {
                 Next::Wait => return,
-                Next::Start { item_index, input } => self.start_child(at, row, item_index, input, turn, queue),
-                Next::Succeeded { outputs } => {
-                    let (parent, map_run) = (run.parent, run.number);
-                    self.end_map_run(at, row, Status::Succeeded, turn, queue);
-                    queue.push_back((parent, Event::MapRunSucceeded { map_run, output: Value::Array(outputs) }));
-                    return;
+                Next::ReadMore => turn.effects.push(Effect::MoreItems { map_run: row }),
+                Next::Start { child_index, items, input } => {
+                    turn.children_started += 1;
+                    self.start_child(at, row, child_index, items, input, turn, queue);
                 }
-                Next::Failed { error, cause } => {
-                    let (parent, map_run) = (run.parent, run.number);
-                    self.end_map_run(at, row, Status::Failed, turn, queue);
-                    queue.push_back((parent, Event::MapRunFailed { map_run, error, cause }));
-                    return;
+                Next::Succeed => return self.conclude_map_run(at, row, Verdict::Succeeded, turn, queue),
+                Next::Fail(failure) => {
+                    run.fail(failure);
+                    return self.conclude_map_run(at, row, Verdict::Failed, turn, queue);
                 }
             }
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "private, and each argument is one thing that a child needs")]
     fn start_child(
         &mut self,
         at: Timestamp,
         row: MapRunRow,
         item_index: u64,
-        input: Value,
+        items: u64,
+        input: Arc<Value>,
         turn: &mut Turn,
         queue: &mut Queue,
     ) {
@@ -105,7 +196,7 @@ impl Core {
             alias_arn: None,
             processor: Some(run.spec.processor.0.clone()),
             parent: Some(Parent { map_run: row, item_index }),
-            input,
+            input: Arc::unwrap_or_clone(input),
             annotations: Value::Null,
             payload_bytes_max: parent.payload_bytes_max,
             status: Status::Running,
@@ -118,28 +209,195 @@ impl Core {
         let live = self.live(&record, run.processor.clone(), Arc::clone(&parent.revision), parent.nesting + 1);
         self.executions.insert(id, live);
         if let Some(run) = self.map_runs.get_mut(&row) {
-            run.started(item_index, id);
+            run.started(item_index, items, id);
         }
+        self.changed_map_runs.insert(row);
         turn.batch.writes.push(Write::Execution(Box::new(record)));
         queue.push_back((id, Event::Started));
     }
 
-    /// Forgets a map run; children that still run are stopped.
-    pub(super) fn end_map_run(
+    /// A child of a map run has ended; says whose.
+    pub(super) fn map_child_ended(
+        &mut self,
+        at: Timestamp,
+        child: Parent,
+        ending: &Ending,
+        turn: &mut Turn,
+        queue: &mut Queue,
+    ) -> Option<(ExecutionId, u64)> {
+        let Parent { map_run, item_index } = child;
+        let run = self.map_runs.get_mut(&map_run)?;
+        let parent = run.parent;
+        run.ended(item_index, ending);
+        self.changed_map_runs.insert(map_run);
+        match run.phase {
+            Phase::Running => self.advance_map_run(at, map_run, turn, queue),
+            Phase::Ending(verdict) => self.settle_map_run(at, map_run, verdict, turn, queue),
+            Phase::Writing(_) => {}
+        }
+        Some((parent, item_index))
+    }
+
+    /// No more children are started; those that run are stopped.
+    pub(super) fn conclude_map_run(
         &mut self,
         at: Timestamp,
         row: MapRunRow,
-        status: Status,
+        verdict: Verdict,
         turn: &mut Turn,
         queue: &mut Queue,
     ) {
-        let Some(run) = self.map_runs.remove(&row) else {
+        let Some(run) = self.map_runs.get_mut(&row) else {
             return;
         };
-        turn.batch.writes.push(Write::MapRunEnded { map_run: row, at, status });
+        run.phase = Phase::Ending(verdict);
+        if run.reading().is_some() {
+            turn.effects.push(Effect::StopReading { map_run: row });
+        }
+        queue.extend(run.running().map(|child| (child, Event::StopRequested { error: None, cause: None })));
+        self.settle_map_run(at, row, verdict, turn, queue);
+    }
+
+    /// Goes on once the last child has ended.
+    fn settle_map_run(&mut self, at: Timestamp, row: MapRunRow, verdict: Verdict, turn: &mut Turn, queue: &mut Queue) {
+        let Some(run) = self.map_runs.get_mut(&row).filter(|run| !run.has_running()) else {
+            return;
+        };
+        let is_exported = run.spec.writer.destination.is_some() && verdict != Verdict::Aborted;
+        if is_exported || (run.passes_everything_on() && verdict == Verdict::Succeeded) {
+            run.phase = Phase::Writing(verdict);
+            let pending = run.pending_inputs();
+            let parent = self.executions.get(&run.parent);
+            let machine_arn = parent.map(|parent| parent.revision.state_machine_arn.clone()).unwrap_or_default();
+            let job = ResultJob {
+                map_run: row,
+                map_run_arn: run.arn.clone(),
+                state_machine_arn: format!("{machine_arn}/{}", run.label),
+                writer: run.spec.writer.clone(),
+                pending,
+            };
+            turn.effects.push(Effect::WriteResults { map_run: row, job: Box::new(job) });
+            return;
+        }
+        let ended = match verdict {
+            Verdict::Succeeded => run.output(),
+            Verdict::Failed | Verdict::Aborted => Ok(Value::Null),
+        };
+        self.end_map_run(at, row, verdict, ended, turn, queue);
+    }
+
+    /// Results are written, or can't be.
+    pub(super) fn results_written(
+        &mut self,
+        at: Timestamp,
+        row: MapRunRow,
+        written: Result<Value, Failed>,
+        turn: &mut Turn,
+        queue: &mut Queue,
+    ) {
+        if let Some(Phase::Writing(verdict)) = self.map_runs.get(&row).map(|run| run.phase) {
+            self.end_map_run(at, row, verdict, written, turn, queue);
+        }
+    }
+
+    /// Forgets a map run and tells its parent.
+    fn end_map_run(
+        &mut self,
+        at: Timestamp,
+        row: MapRunRow,
+        verdict: Verdict,
+        output: Result<Value, Failed>,
+        turn: &mut Turn,
+        queue: &mut Queue,
+    ) {
+        let Some(mut run) = self.map_runs.remove(&row) else {
+            return;
+        };
+        self.changed_map_runs.remove(&row);
         if let Some(parent) = self.executions.get_mut(&run.parent) {
             parent.map_runs.remove(&run.number);
         }
-        queue.extend(run.running().map(|child| (child, Event::StopRequested { error: None, cause: None })));
+        let map_run = run.number;
+        let (verdict, event) = match (verdict, output) {
+            (Verdict::Succeeded, Ok(output)) => (Verdict::Succeeded, Some(Event::MapRunSucceeded { map_run, output })),
+            (Verdict::Succeeded, Err(Failed { error, cause })) => {
+                (Verdict::Failed, Some(Event::MapRunFailed { map_run, error, cause }))
+            }
+            (Verdict::Failed, _) => {
+                let Failed { error, cause } = run.take_failure();
+                (Verdict::Failed, Some(Event::MapRunFailed { map_run, error, cause }))
+            }
+            (Verdict::Aborted, _) => (Verdict::Aborted, None),
+        };
+        turn.batch.writes.push(Write::MapRunChanged {
+            map_run: row,
+            status: verdict.status(),
+            stopped_at: Some(at),
+            details: Box::new(details(&run)),
+        });
+        queue.extend(event.map(|event| (run.parent, event)));
+    }
+
+    /// Adds how far map runs have come to what is recorded of this turn. Call it once, when the turn is complete.
+    pub fn finish_turn(&mut self, turn: &mut Turn) {
+        for row in std::mem::take(&mut self.changed_map_runs) {
+            if let Some(run) = self.map_runs.get(&row) {
+                turn.batch.writes.push(Write::MapRunChanged {
+                    map_run: row,
+                    status: Status::Running,
+                    stopped_at: None,
+                    details: Box::new(details(run)),
+                });
+            }
+        }
+    }
+
+    /// Builds a map run again from what is recorded; says which of its children run.
+    pub(super) fn recover_map_run(
+        &mut self,
+        journal: &dyn Reader,
+        known: &MapRunRecord,
+        spec: Arc<MapRunSpec>,
+        processor: starmap_asl::StateMachine,
+        bytes_max: Option<usize>,
+        turn: &mut Turn,
+    ) -> Result<Vec<ExecutionId>, journal::Error> {
+        let MapRunRecord { row, arn, execution, number, details, .. } = known.clone();
+        let limit = self.limits.map_run_concurrency_max;
+        let is_batched = spec.batching.is_some();
+        let keeps_outputs = spec.writer.destination.is_none();
+        let mut run = MapRun::new(arn, details.label, execution, MapRunId(number), processor, spec, limit, bytes_max);
+        run.limits = details.limits;
+        run.set_etag(details.etag);
+        let mut running = Vec::new();
+        for child in journal.child_states(row, is_batched)? {
+            run.restore(&child);
+            if child.status == Status::Running {
+                running.push(child.id);
+                continue;
+            }
+            let ChildState { id, item_index, status, .. } = child;
+            let mut ending = Ending { status, output: None, error: None, cause: None };
+            if keeps_outputs && let Some(record) = journal.execution(id)? {
+                ending = Ending { status, output: record.output, error: record.error, cause: record.cause };
+            }
+            run.ended(item_index, &ending);
+        }
+        if let Some((request, from)) = run.reading() {
+            turn.effects.push(Effect::ReadItems { map_run: row, request, from });
+        }
+        self.map_runs.insert(row, run);
+        Ok(running)
+    }
+}
+
+fn details(run: &MapRun) -> MapRunDetails {
+    MapRunDetails {
+        label: run.label.clone(),
+        limits: run.limits,
+        counts: run.counts(),
+        etag: run.etag().map(str::to_owned),
+        redrive_count: 0,
+        redriven_at: None,
     }
 }

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use starmap_asl::{Event, EventKind, HistoryEvent, MapRunId, Resource, TaskId, TimerId};
+use starmap_asl::{Event, EventKind, HistoryEvent, MapRunId, Resource, TaskId, TimerId, Timestamp};
 
-use super::HistoryRow;
+use super::{Counts, HistoryRow, MapRunCounts, MapRunDetails, MapRunLimits};
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -184,6 +184,63 @@ fn resource_text(resource: &Resource) -> Value {
 fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(given.collect::<Map<String, Value>>())
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredMapRun {
+    label: String,
+    max_concurrency: u32,
+    tolerated_failure_count: Option<u64>,
+    tolerated_failure_percentage: Option<f64>,
+    /// Pending, running, succeeded, failed, timed out, aborted.
+    items: [u64; 6],
+    children: [u64; 6],
+    etag: Option<String>,
+    redrive_count: u64,
+    redriven_at: Option<i64>,
+}
+
+pub(crate) fn map_run_details_to_text(details: &MapRunDetails) -> String {
+    let counts = |Counts { pending, running, succeeded, failed, timed_out, aborted }: Counts| {
+        [pending, running, succeeded, failed, timed_out, aborted]
+    };
+    let MapRunDetails { label, limits, counts: of, etag, redrive_count, redriven_at } = details.clone();
+    let stored = StoredMapRun {
+        label,
+        max_concurrency: limits.max_concurrency,
+        tolerated_failure_count: limits.tolerated_failure_count,
+        tolerated_failure_percentage: limits.tolerated_failure_percentage,
+        items: counts(of.items),
+        children: counts(of.children),
+        etag,
+        redrive_count,
+        redriven_at: redriven_at.map(|at| at.0),
+    };
+    serde_json::to_string(&stored).expect("strings and numbers always serialise")
+}
+
+pub(crate) fn map_run_details_from_text(text: &str) -> Result<MapRunDetails, String> {
+    let stored: StoredMapRun = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let counts = |[pending, running, succeeded, failed, timed_out, aborted]: [u64; 6]| Counts {
+        pending,
+        running,
+        succeeded,
+        failed,
+        timed_out,
+        aborted,
+    };
+    Ok(MapRunDetails {
+        label: stored.label,
+        limits: MapRunLimits {
+            max_concurrency: stored.max_concurrency,
+            tolerated_failure_count: stored.tolerated_failure_count,
+            tolerated_failure_percentage: stored.tolerated_failure_percentage,
+        },
+        counts: MapRunCounts { items: counts(stored.items), children: counts(stored.children) },
+        etag: stored.etag,
+        redrive_count: stored.redrive_count,
+        redriven_at: stored.redriven_at.map(Timestamp),
+    })
 }
 
 #[cfg(test)]

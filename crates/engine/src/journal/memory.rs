@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use starmap_asl::{Event, Timestamp};
 
 use super::{
-    Batch, ChildRecord, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary, ExecutionsOf,
-    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Reader, Write,
+    Batch, ChildRecord, ChildState, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary,
+    ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord, MapRunRow, Reader,
+    Write,
 };
 use crate::registry::{Change, Resources, Revision, RevisionRow};
 
@@ -76,11 +77,12 @@ impl Journal for MemoryJournal {
                         record.stopped_at = Some(at);
                     }
                 }
-                Write::MapRun(record) => rows.map_runs.push(record),
-                Write::MapRunEnded { map_run, at, status } => {
+                Write::MapRun(record) => rows.map_runs.push(*record),
+                Write::MapRunChanged { map_run, status, stopped_at, details } => {
                     for record in rows.map_runs.iter_mut().filter(|record| record.row == map_run) {
                         record.status = status;
-                        record.stopped_at = Some(at);
+                        record.stopped_at = stopped_at;
+                        record.details = MapRunDetails::clone(&details);
                     }
                 }
                 Write::Invocation(row) => rows.invocations.push(row),
@@ -221,6 +223,35 @@ impl Reader for MemoryJournal {
             })
             .collect();
         children.sort_by_key(|child| child.item_index);
+        Ok(children)
+    }
+
+    fn child_states(&self, map_run: MapRunRow, is_batched: bool) -> Result<Vec<ChildState>, Error> {
+        let rows = self.rows();
+        let state = |record: &ExecutionRecord| {
+            let parent = record.parent.filter(|parent| parent.map_run == map_run)?;
+            let batch = record.input.get("Items").and_then(serde_json::Value::as_array).filter(|_| is_batched);
+            let items = batch.map_or(1, |items| items.len() as u64);
+            Some(ChildState { id: record.id, item_index: parent.item_index, items, status: record.status })
+        };
+        let mut states: Vec<ChildState> = rows.executions.iter().filter_map(state).collect();
+        states.sort_by_key(|state| state.item_index);
+        Ok(states)
+    }
+
+    fn children_page(
+        &self,
+        map_run: MapRunRow,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionRecord>, Error> {
+        let rows = self.rows();
+        let is_next = |record: &&ExecutionRecord| {
+            record.parent.is_some_and(|parent| parent.map_run == map_run && Some(parent.item_index) > after)
+        };
+        let mut children: Vec<ExecutionRecord> = rows.executions.iter().filter(is_next).cloned().collect();
+        children.sort_by_key(|record| record.parent.map(|parent| parent.item_index));
+        children.truncate(limit);
         Ok(children)
     }
 

@@ -137,14 +137,98 @@ pub struct MapRunRecord {
     pub number: u64,
     /// The Map state's name.
     pub state: String,
-    /// Items in all.
-    pub item_count: u64,
     /// How far it has come.
     pub status: Status,
     /// When it was started.
     pub started_at: Timestamp,
     /// When it ended.
     pub stopped_at: Option<Timestamp>,
+    /// What changes while it runs.
+    pub details: MapRunDetails,
+}
+
+/// What changes while a map run runs, but for its status.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MapRunDetails {
+    /// The `Label` field or, without one, a name of our own: part of the ARNs of the run and its children.
+    pub label: String,
+    /// How far it may go; `UpdateMapRun` changes it.
+    pub limits: MapRunLimits,
+    /// How far its items and its children have come.
+    pub counts: MapRunCounts,
+    /// The etag of the object that its items are read from.
+    pub etag: Option<String>,
+    /// How often it was redriven.
+    pub redrive_count: u64,
+    /// When it was redriven last.
+    pub redriven_at: Option<Timestamp>,
+}
+
+/// How far a map run may go.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MapRunLimits {
+    /// Children that run at once; 0 is no limit of the definition's.
+    pub max_concurrency: u32,
+    /// The run fails when more items than this failed.
+    pub tolerated_failure_count: Option<u64>,
+    /// The run fails when more than this share of the items failed, in percent.
+    pub tolerated_failure_percentage: Option<f64>,
+}
+
+/// How far a map run has come, in items and in child executions, which differ where items are batched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct MapRunCounts {
+    pub items: Counts,
+    pub children: Counts,
+}
+
+/// So many are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the statuses' names")]
+pub struct Counts {
+    pub pending: u64,
+    pub running: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub timed_out: u64,
+    pub aborted: u64,
+}
+
+impl Counts {
+    /// Those that have ended.
+    pub fn ended(&self) -> u64 {
+        self.succeeded + self.failed + self.timed_out + self.aborted
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.pending + self.running + self.ended()
+    }
+
+    /// So many that ran have ended.
+    pub(crate) fn end(&mut self, status: Status, count: u64) {
+        self.running = self.running.saturating_sub(count);
+        *match status {
+            Status::Succeeded => &mut self.succeeded,
+            Status::Failed | Status::Running => &mut self.failed,
+            Status::TimedOut => &mut self.timed_out,
+            Status::Aborted => &mut self.aborted,
+        } += count;
+    }
+}
+
+/// A child execution as the recovery of its map run needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildState {
+    /// Its row.
+    pub id: ExecutionId,
+    /// Which child of the run, from 0.
+    pub item_index: u64,
+    /// How many items it was given.
+    pub items: u64,
+    /// How far it has come.
+    pub status: Status,
 }
 
 /// One event of an execution's history, as people and the API see it.
@@ -219,9 +303,9 @@ pub enum Write {
     /// An execution ended.
     ExecutionEnded { execution: ExecutionId, at: Timestamp, ending: Ending },
     /// A map run was created.
-    MapRun(MapRunRecord),
-    /// A map run ended.
-    MapRunEnded { map_run: MapRunRow, at: Timestamp, status: Status },
+    MapRun(Box<MapRunRecord>),
+    /// A map run has come further, or ended.
+    MapRunChanged { map_run: MapRunRow, status: Status, stopped_at: Option<Timestamp>, details: Box<MapRunDetails> },
     /// A task's attempt finished.
     Invocation(InvocationRow),
 }

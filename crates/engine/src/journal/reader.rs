@@ -5,8 +5,8 @@
 use starmap_asl::{Event, Timestamp};
 
 use super::{
-    ChildRecord, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRecord, MapRunRow, Parent,
-    Status,
+    ChildRecord, ChildState, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRecord, MapRunRow,
+    Parent, Status,
 };
 use crate::registry::{Resources, Revision, RevisionRow};
 
@@ -138,6 +138,18 @@ pub trait Reader: Send + Sync {
 
     /// The children of a map run that exist so far, by item index.
     fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error>;
+
+    /// The children of a map run that exist so far, by item index, without what they carry. `is_batched` says that
+    /// their inputs are batches.
+    fn child_states(&self, map_run: MapRunRow, is_batched: bool) -> Result<Vec<ChildState>, Error>;
+
+    /// The children of a map run after item index `after`, in its order, at most `limit`, with all that is recorded.
+    fn children_page(
+        &self,
+        map_run: MapRunRow,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionRecord>, Error>;
 
     /// How far the children of a map run have come.
     fn item_counts(&self, map_run: MapRunRow) -> Result<ItemCounts, Error>;

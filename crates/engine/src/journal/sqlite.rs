@@ -11,9 +11,9 @@ use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
 use super::{
-    Batch, ChildRecord, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary, ExecutionsOf,
-    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunRecord, MapRunRow, Parent, Reader, Status, Write, codec,
-    migrate,
+    Batch, ChildRecord, ChildState, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary,
+    ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord, MapRunRow, Parent,
+    Reader, Status, Write, codec, migrate,
 };
 use crate::registry::{Resources, Revision, RevisionRow, tables};
 
@@ -23,6 +23,12 @@ const APPLICATION_ID: i32 = 0x7374_6172;
 const SCHEMA_VERSION: i32 = 2;
 /// Connections that a reader keeps open for the next question.
 const READERS_IDLE_MAX: usize = 16;
+
+/// What changes while a map run runs. Beside the schema proper, because journals of its first version lack it.
+const MAP_RUN_DETAILS: &str = "CREATE TABLE IF NOT EXISTS map_run_details (
+  row     INTEGER PRIMARY KEY,
+  details TEXT NOT NULL                 -- JSON
+) STRICT;";
 
 const SCHEMA: &str = "
 CREATE TABLE executions (
@@ -70,7 +76,7 @@ CREATE TABLE map_runs (
   execution  INTEGER NOT NULL,
   number     INTEGER NOT NULL,          -- which map run of that execution
   state      TEXT NOT NULL,
-  item_count INTEGER NOT NULL,
+  item_count INTEGER NOT NULL,          -- known so far
   status     TEXT NOT NULL,
   started_at INTEGER NOT NULL,
   stopped_at INTEGER
@@ -160,7 +166,8 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     } else if found_version(connection, path)? == migrate::FIRST_VERSION {
         migrate::from_first(connection, SCHEMA_VERSION).map_err(setup)?;
     }
-    check_version(connection, path)
+    check_version(connection, path)?;
+    connection.execute_batch(MAP_RUN_DETAILS).map_err(setup)
 }
 
 /// The schema version of a file that is a journal.
@@ -359,6 +366,31 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn child_states(&self, map_run: MapRunRow, is_batched: bool) -> Result<Vec<ChildState>, Error> {
+        let items = if is_batched { "coalesce(json_array_length(input, '$.Items'), 1)" } else { "1" };
+        let sql =
+            format!("SELECT id, item_index, {items}, status FROM executions WHERE map_run = ?1 ORDER BY item_index");
+        self.select(&sql, params![map_run.0], |row| {
+            Ok(ChildState {
+                id: ExecutionId(row.get(0)?),
+                item_index: row.get(1)?,
+                items: row.get(2)?,
+                status: status(row, 3)?,
+            })
+        })
+    }
+
+    fn children_page(
+        &self,
+        map_run: MapRunRow,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionRecord>, Error> {
+        let after = after.map_or(-1, |index| i64::try_from(index).unwrap_or(i64::MAX));
+        let filter = "WHERE map_run = ?1 AND item_index > ?2 ORDER BY item_index LIMIT ?3";
+        self.select_executions(filter, params![map_run.0, after, limit_of(limit)])
+    }
+
     fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error> {
         let sql = "SELECT execution, task, function, request_id, log_stream, duration_ms, billed_ms, memory_mib, \
                           max_memory_used_mib, init_ms, error, at \
@@ -431,8 +463,8 @@ impl SqliteReader {
 
     fn select_map_runs(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<MapRunRecord>, Error> {
         let sql = format!(
-            "SELECT row, arn, execution, number, state, item_count, status, started_at, stopped_at \
-             FROM map_runs {filter}"
+            "SELECT row, arn, execution, number, state, status, started_at, stopped_at, details \
+             FROM map_runs LEFT JOIN map_run_details USING (row) {filter}"
         );
         self.select(&sql, values, |row| {
             Ok(MapRunRecord {
@@ -441,10 +473,13 @@ impl SqliteReader {
                 execution: ExecutionId(row.get(2)?),
                 number: row.get(3)?,
                 state: row.get(4)?,
-                item_count: row.get(5)?,
-                status: status(row, 6)?,
-                started_at: Timestamp(row.get(7)?),
-                stopped_at: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+                status: status(row, 5)?,
+                started_at: Timestamp(row.get(6)?),
+                stopped_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+                details: row.get::<_, Option<String>>(8)?.map_or_else(
+                    || Ok(MapRunDetails::default()),
+                    |text| codec::map_run_details_from_text(&text).map_err(|reason| conversion(8, reason)),
+                )?,
             })
         })
     }
@@ -523,19 +558,38 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
                 ":output": ending.output.as_ref().map(Value::to_string), ":cause": ending.cause,
             },
         ),
-        Write::MapRun(record) => run(
-            "INSERT INTO map_runs (row, arn, execution, number, state, item_count, status, started_at) \
-             VALUES (:row, :arn, :execution, :number, :state, :item_count, :status, :at)",
-            named_params! {
-                ":row": record.row.0, ":arn": record.arn, ":execution": record.execution.0, ":number": record.number,
-                ":state": record.state, ":item_count": record.item_count, ":status": record.status.as_str(),
-                ":at": record.started_at.0,
-            },
-        ),
-        Write::MapRunEnded { map_run, at, status } => run(
-            "UPDATE map_runs SET status = :status, stopped_at = :at WHERE row = :row",
-            named_params! { ":row": map_run.0, ":status": status.as_str(), ":at": at.0 },
-        ),
+        Write::MapRun(record) => {
+            run(
+                "INSERT INTO map_runs (row, arn, execution, number, state, item_count, status, started_at) \
+                 VALUES (:row, :arn, :execution, :number, :state, :items, :status, :at)",
+                named_params! {
+                    ":row": record.row.0, ":arn": record.arn, ":execution": record.execution.0,
+                    ":number": record.number, ":state": record.state,
+                    ":items": record.details.counts.items.total(), ":status": record.status.as_str(),
+                    ":at": record.started_at.0,
+                },
+            )?;
+            run(
+                "INSERT INTO map_run_details (row, details) VALUES (:row, :details)",
+                named_params! { ":row": record.row.0, ":details": codec::map_run_details_to_text(&record.details) },
+            )
+        }
+        Write::MapRunChanged { map_run, status, stopped_at, details } => {
+            if let Some(stopped_at) = stopped_at {
+                run(
+                    "UPDATE map_runs SET status = :status, stopped_at = :at, item_count = :items WHERE row = :row",
+                    named_params! {
+                        ":row": map_run.0, ":status": status.as_str(), ":at": stopped_at.0,
+                        ":items": details.counts.items.total(),
+                    },
+                )?;
+            }
+            run(
+                "INSERT INTO map_run_details (row, details) VALUES (:row, :details) \
+                 ON CONFLICT (row) DO UPDATE SET details = :details",
+                named_params! { ":row": map_run.0, ":details": codec::map_run_details_to_text(details) },
+            )
+        }
         Write::Invocation(row) => run(
             "INSERT INTO invocations (execution, task, function, request_id, log_stream, duration_ms, billed_ms, \
                                       memory_mib, max_memory_used_mib, init_ms, error, at) \

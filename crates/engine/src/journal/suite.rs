@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use starmap_asl::{Event, TaskId, Timestamp};
 
 use super::{
-    Batch, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, HistoryRow, InvocationRow, ItemCounts,
-    Journal, MapRunRecord, MapRunRow, Parent, Status, Write,
+    Batch, ChildState, Counts, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, HistoryRow,
+    InvocationRow, ItemCounts, Journal, MapRunCounts, MapRunDetails, MapRunLimits, MapRunRecord, MapRunRow, Parent,
+    Status, Write,
 };
 use crate::registry::{Change, MachineKind, Revision, RevisionRow, StateMachineRecord};
 
@@ -45,10 +46,21 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         execution: parent.id,
         number: 1,
         state: "Map".to_owned(),
-        item_count: 1,
         status: Status::Running,
         started_at: Timestamp(11),
         stopped_at: None,
+        details: MapRunDetails {
+            label: "label".to_owned(),
+            limits: MapRunLimits {
+                max_concurrency: 3,
+                tolerated_failure_count: None,
+                tolerated_failure_percentage: Some(12.5),
+            },
+            counts: MapRunCounts { items: Counts { pending: 1, ..Counts::default() }, children: Counts::default() },
+            etag: Some("e".to_owned()),
+            redrive_count: 1,
+            redriven_at: Some(Timestamp(9)),
+        },
     };
     let events = [
         (Timestamp(10), Event::Started),
@@ -79,7 +91,7 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         Write::Resource(Change::Revision(Arc::clone(&revision))),
         Write::Resource(Change::StateMachine(machine.clone())),
         Write::Execution(Box::new(parent.clone())),
-        Write::MapRun(run.clone()),
+        Write::MapRun(Box::new(run.clone())),
         Write::Execution(Box::new(child.clone())),
         Write::History { execution: parent.id, row: history.clone() },
         Write::Invocation(invocation.clone()),
@@ -141,7 +153,12 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     let done = Ending { status: Status::Succeeded, output: Some(json!([1])), error: None, cause: None };
     let writes = vec![
         Write::ExecutionEnded { execution: child.id, at: Timestamp(20), ending: done },
-        Write::MapRunEnded { map_run: run.row, at: Timestamp(21), status: Status::Succeeded },
+        Write::MapRunChanged {
+            map_run: run.row,
+            status: Status::Succeeded,
+            stopped_at: Some(Timestamp(21)),
+            details: Box::new(MapRunDetails { redrive_count: 2, ..run.details.clone() }),
+        },
         Write::ExecutionEnded { execution: parent.id, at: Timestamp(22), ending },
     ];
     writer.append(&Batch { writes }).unwrap();
@@ -159,6 +176,12 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     assert_eq!((ended.status, ended.cause.as_deref()), (Status::Failed, Some("because")));
     assert_eq!(ended.stopped_at, Some(Timestamp(22)));
     assert_eq!(journal.map_runs(parent.id).unwrap()[0].stopped_at, Some(Timestamp(21)));
+    assert_eq!(journal.map_runs(parent.id).unwrap()[0].details.redrive_count, 2);
+    let state = ChildState { id: child.id, item_index: 0, items: 1, status: Status::Succeeded };
+    assert_eq!(journal.child_states(run.row, false).unwrap(), [state]);
+    assert_eq!(journal.child_states(run.row, true).unwrap(), [state], "an input that is no batch is one item");
+    assert_eq!(journal.children_page(run.row, None, 10).unwrap()[0].id, child.id);
+    assert_eq!(journal.children_page(run.row, Some(0), 10).unwrap(), []);
 }
 
 fn execution(id: u64, parent: Option<Parent>) -> ExecutionRecord {
