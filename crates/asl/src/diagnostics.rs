@@ -91,6 +91,11 @@ impl fmt::Display for Diagnostic {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
+        if self.code == Code::InvalidJson {
+            // The place is said already, and there is no pointer to say.
+            let message = self.message.split("\n at ").next().unwrap_or_default();
+            return write!(f, "{severity}: {}: {message}", self.code.as_str());
+        }
         write!(f, "{severity}: {}: {}", self.code.as_str(), self.message)?;
         // AWS writes the whole definition as `/`.
         write!(f, " at {}", if self.pointer.is_empty() { "/" } else { &self.pointer })
@@ -102,14 +107,10 @@ pub fn refusal(diagnostics: &[Diagnostic]) -> String {
     let errors: Vec<String> = diagnostics
         .iter()
         .filter(|diagnostic| diagnostic.severity == Severity::Error)
-        .map(|diagnostic| {
-            let Diagnostic { code, message, pointer, .. } = diagnostic;
-            match (code, pointer.as_str()) {
-                // Their messages say the place, if there is one.
-                (Code::InvalidJson, _) => format!("{}: {message}", code.as_str()),
-                (code, "") => format!("{}: {message} at /", code.as_str()),
-                (code, pointer) => format!("{}: {message} at {pointer}", code.as_str()),
-            }
+        .map(|diagnostic| match (diagnostic.code, diagnostic.location()) {
+            // Its message says where.
+            (Code::InvalidJson, _) | (_, None) => format!("{}: {}", diagnostic.code.as_str(), diagnostic.message),
+            (code, Some(location)) => format!("{}: {} at {location}", code.as_str(), diagnostic.message),
         })
         .collect();
     format!("Invalid State Machine Definition: '{}'", errors.join(", "))

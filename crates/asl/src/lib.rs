@@ -29,6 +29,7 @@ pub mod test_state;
 mod testing;
 mod time;
 mod token;
+mod validation;
 mod variables;
 
 pub use command::{Command, Outcome, ProcessorPath, TaskInvocation};
@@ -45,3 +46,4 @@ pub use resource::{Pattern, Resource};
 pub use step::{StepError, step};
 pub use time::Timestamp;
 pub use token::TaskToken;
+pub use validation::{Validation, check, validate};

@@ -57,8 +57,8 @@ fn what_is_no_definition() {
     check(
         "not a definition",
         expect![[r#"
-        1:2: error: INVALID_JSON_DESCRIPTION: expected ident at line 1 column 2 at /
-    "#]],
+            1:2: error: INVALID_JSON_DESCRIPTION: Unrecognized token 'not': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')
+        "#]],
     );
     check(
         "[]",

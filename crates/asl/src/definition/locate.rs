@@ -4,7 +4,7 @@ use crate::diagnostics::Position;
 
 /// Where the value that `pointer` points at begins in `text`, which must be JSON. For a value that is not there,
 /// the place of the innermost one that is.
-pub(super) fn locate(text: &str, pointer: &str) -> Position {
+pub(crate) fn locate(text: &str, pointer: &str) -> Position {
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
     scanner.space();
     let mut found = scanner.at;

@@ -12,6 +12,7 @@ use super::scope::ScopeReader;
 use super::state::query_language;
 use crate::command::ProcessorPath;
 use crate::diagnostics::{Code, Diagnostic, Position, Severity};
+use crate::json_text;
 
 /// A state machine that has been checked and can run. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -94,7 +95,10 @@ fn not_json(text: &str, error: &serde_json::Error) -> Diagnostic {
     // AWS tells an empty definition from a wrong one.
     let (code, message) = match text.trim() {
         "" => (Code::SchemaValidationFailed, "Definition must be a valid JSON object".to_owned()),
-        _ => (Code::InvalidJson, error.to_string()),
+        _ => {
+            let problem = json_text::problem(text).map(|problem| problem.to_string());
+            (Code::InvalidJson, problem.unwrap_or_else(|| error.to_string()))
+        }
     };
     let position = Position { line: error.line().max(1), column: error.column().max(1) };
     Diagnostic { severity: Severity::Error, code, message, pointer: String::new(), position: Some(position) }

@@ -25,6 +25,7 @@ mod scope;
 mod state;
 mod task;
 
+pub(crate) use locate::locate;
 pub use machine::StateMachine;
 pub use model::ExecutionType;
 pub(crate) use model::*;
