@@ -1,5 +1,7 @@
 //! What the fuzz targets share. `cargo +nightly fuzz run pickle` runs one; `fuzz/seeds` holds where to start from.
 
+pub mod asl;
+
 use starmap_partitions::tensors::TensorFile;
 use starmap_partitions::{Batch, Partition};
 

@@ -1,13 +1,11 @@
 //! The whole check of a definition, as `CreateStateMachine` and `ValidateStateMachineDefinition` make it.
 //!
-//! [`StateMachine::parse`] says what is wrong with the language. This adds what depends on the machine's type, and
-//! warnings about what runs but was hardly meant.
+//! [`StateMachine::parse_as`] says what is wrong with a definition. This adds warnings about what runs but was hardly meant.
 
 use serde_json::{Map, Value};
 
 use crate::definition::{ExecutionType, StateMachine, locate};
 use crate::diagnostics::{Code, Diagnostic, Severity};
-use crate::resource::{Pattern, Resource};
 
 /// The answer of `ValidateStateMachineDefinition`.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,22 +28,27 @@ pub fn validate(definition: &str, machine_type: ExecutionType, least: Severity, 
     Validation { is_valid, diagnostics, is_truncated }
 }
 
-/// Reads and checks a definition for a machine of a type.
+/// Reads and checks a definition for a machine of a type: [`StateMachine::parse_as`] and warnings.
 ///
 /// Returns a machine exactly when no diagnostic is an error.
 pub fn check(definition: &str, machine_type: ExecutionType) -> (Option<StateMachine>, Vec<Diagnostic>) {
-    let (machine, mut diagnostics) = StateMachine::parse(definition);
+    let (machine, mut diagnostics) = StateMachine::parse_as(definition, machine_type);
     let Ok(value) = serde_json::from_str::<Value>(definition) else { return (machine, diagnostics) };
-    let mut findings = Vec::new();
-    let scope = Scope { pointer: String::new(), is_jsonata: false, is_express: machine_type == ExecutionType::Express };
-    scope.read(&value, &mut findings);
-    for diagnostic in &mut findings {
-        diagnostic.position = Some(locate(definition, &diagnostic.pointer));
+    let mut warnings = Vec::new();
+    Scope { pointer: String::new(), is_jsonata: false }.read(&value, &mut warnings);
+    if warnings.is_empty() {
+        return (machine, diagnostics);
     }
-    let is_refused = findings.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    diagnostics.extend(findings);
-    diagnostics.sort_by_key(|diagnostic| diagnostic.position.map(|position| (position.line, position.column)));
-    (machine.filter(|_| !is_refused), diagnostics)
+    let places: Vec<String> = warnings.iter().map(|warning| warning.pointer.clone()).collect();
+    for (warning, position) in warnings.iter_mut().zip(locate(definition, &places)) {
+        warning.position = Some(position);
+    }
+    diagnostics.extend(warnings);
+    diagnostics.sort_by_key(|diagnostic| {
+        let place = diagnostic.position.map(|position| (position.line, position.column));
+        (diagnostic.code == Code::MissingEndState, place)
+    });
+    (machine, diagnostics)
 }
 
 impl Diagnostic {
@@ -69,7 +72,6 @@ const NO_OBJECT: &str = "Definition must be a valid JSON object";
 struct Scope {
     pointer: String,
     is_jsonata: bool,
-    is_express: bool,
 }
 
 impl Scope {
@@ -82,19 +84,17 @@ impl Scope {
                 pointer: child(&child(&self.pointer, "States"), name),
                 fields,
                 is_jsonata: speaks_jsonata(state, self.is_jsonata),
-                is_express: self.is_express,
             };
             state.read(findings);
-            for (field, inner) in [("ItemProcessor", fields.get("ItemProcessor")), ("Iterator", fields.get("Iterator"))]
-            {
-                let Some(inner) = inner else { continue };
-                let is_express = self.is_express || inner["ProcessorConfig"]["ExecutionType"] == "EXPRESS";
-                let pointer = child(&state.pointer, field);
-                Scope { pointer, is_jsonata: self.is_jsonata, is_express }.read(inner, findings);
+            for field in ["ItemProcessor", "Iterator"] {
+                if let Some(inner) = fields.get(field) {
+                    let pointer = child(&state.pointer, field);
+                    Scope { pointer, is_jsonata: self.is_jsonata }.read(inner, findings);
+                }
             }
+            let branches = child(&state.pointer, "Branches");
             for (index, inner) in fields.get("Branches").and_then(Value::as_array).into_iter().flatten().enumerate() {
-                let pointer = child(&child(&state.pointer, "Branches"), &index.to_string());
-                Scope { pointer, is_jsonata: self.is_jsonata, is_express: self.is_express }.read(inner, findings);
+                Scope { pointer: element(&branches, index), is_jsonata: self.is_jsonata }.read(inner, findings);
             }
         }
     }
@@ -112,14 +112,10 @@ struct State<'a> {
     pointer: String,
     fields: &'a Map<String, Value>,
     is_jsonata: bool,
-    is_express: bool,
 }
 
 impl State<'_> {
     fn read(&self, findings: &mut Vec<Diagnostic>) {
-        if self.is_express {
-            self.check_express(findings);
-        }
         if self.is_jsonata {
             return;
         }
@@ -141,30 +137,7 @@ impl State<'_> {
         }
         let choices = child(&self.pointer, "Choices");
         for (index, rule) in self.fields.get("Choices").and_then(Value::as_array).into_iter().flatten().enumerate() {
-            self.warn_of_rule(rule, &child(&choices, &index.to_string()), findings);
-        }
-    }
-
-    fn check_express(&self, findings: &mut Vec<Diagnostic>) {
-        let resource = self.fields.get("Resource").and_then(Value::as_str).and_then(Resource::parse);
-        let message = match resource {
-            Some(Resource::Service { pattern: Pattern::Sync | Pattern::Sync2, .. }) => {
-                "Express state machine does not support '.sync' service integration"
-            }
-            // The space at the end is AWS's.
-            Some(Resource::Service { pattern: Pattern::WaitForTaskToken, .. }) => {
-                "Express state machine does not support '.waitForTaskToken' service integration "
-            }
-            Some(Resource::Activity { .. }) => "Express state machine does not support Activity ARN",
-            _ => "",
-        };
-        if !message.is_empty() {
-            findings.push(error(child(&self.pointer, "Resource"), message));
-        }
-        let processor = self.fields.get("ItemProcessor").or(self.fields.get("Iterator"));
-        if processor.is_some_and(|processor| processor["ProcessorConfig"]["Mode"] == "DISTRIBUTED") {
-            let pointer = child(&child(&child(&self.pointer, "ItemProcessor"), "ProcessorConfig"), "Mode");
-            findings.push(error(pointer, "Express state machine does not support Map state in DISTRIBUTED mode"));
+            self.warn_of_rule(rule, &element(&choices, index), findings);
         }
     }
 
@@ -175,7 +148,7 @@ impl State<'_> {
             match value {
                 Value::Array(rules) => {
                     for (index, rule) in rules.iter().enumerate() {
-                        self.warn_of_rule(rule, &child(&place, &index.to_string()), findings);
+                        self.warn_of_rule(rule, &element(&place, index), findings);
                     }
                 }
                 Value::Object(_) => self.warn_of_rule(value, &place, findings),
@@ -215,7 +188,7 @@ fn warn_of_missing_dollars(value: &Value, pointer: &str, findings: &mut Vec<Diag
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                warn_of_missing_dollars(item, &child(pointer, &index.to_string()), findings);
+                warn_of_missing_dollars(item, &element(pointer, index), findings);
             }
         }
         _ => {}
@@ -244,13 +217,13 @@ fn child(pointer: &str, step: &str) -> String {
     format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1"))
 }
 
-fn warning(code: Code, pointer: String, message: &str) -> Diagnostic {
-    Diagnostic { severity: Severity::Warning, code, message: message.to_owned(), pointer, position: None }
+/// A place in an array, as AWS writes it.
+fn element(pointer: &str, index: usize) -> String {
+    format!("{pointer}[{index}]")
 }
 
-fn error(pointer: String, message: &str) -> Diagnostic {
-    let code = Code::SchemaValidationFailed;
-    Diagnostic { severity: Severity::Error, code, message: message.to_owned(), pointer, position: None }
+fn warning(code: Code, pointer: String, message: &str) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, code, message: message.to_owned(), pointer, position: None }
 }
 
 #[cfg(test)]
@@ -305,8 +278,8 @@ mod tests {
                 OK
                 Warning PASS_RESULT_IS_STATIC Some("/States/P/Result"): The Result of a Pass state is taken as it is: a path in it is not evaluated. Use Parameters for that.
                 Warning NO_DOLLAR Some("/States/Q/Parameters/a"): The value for the field 'a' looks like a JSONPath or an intrinsic function call, but the field's name does not end with '.$'
-                Warning NO_DOLLAR Some("/States/Q/Parameters/c/0/d"): The value for the field 'd' looks like a JSONPath or an intrinsic function call, but the field's name does not end with '.$'
-                Warning NO_PATH Some("/States/C/Choices/0/And/0/StringEquals"): The value for the field 'StringEquals' looks like a path, but the field's name does not end with 'Path'
+                Warning NO_DOLLAR Some("/States/Q/Parameters/c[0]/d"): The value for the field 'd' looks like a JSONPath or an intrinsic function call, but the field's name does not end with '.$'
+                Warning NO_PATH Some("/States/C/Choices[0]/And[0]/StringEquals"): The value for the field 'StringEquals' looks like a path, but the field's name does not end with 'Path'
                 Warning NO_PATH Some("/States/F/Error"): The value for the field 'Error' looks like a path, but the field's name does not end with 'Path'"#]],
         );
     }

@@ -55,6 +55,9 @@ enum Command {
     /// List, show and resume executions
     #[command(subcommand)]
     Executions(commands::executions::ExecutionsCommand),
+    /// Check state machine definitions and test their states
+    #[command(subcommand)]
+    Asl(commands::asl::AslCommand),
     /// A worker process: the Lambda bootstrap (started by `run`, not by people)
     #[command(hide = true)]
     Worker,
@@ -119,6 +122,7 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Model(ModelCommand::Init(args)) => commands::model::init(&args, printer),
         Command::Serve(args) => commands::serve::run(&args, printer),
         Command::Executions(command) => commands::executions::run(&command, printer),
+        Command::Asl(command) => commands::asl::run(&command, printer),
         Command::Worker => Ok(ExitCode::SUCCESS),
     }
 }

@@ -40,10 +40,9 @@ impl StateMachine {
         let mut scopes = Vec::new();
         let read = read_machine(&value, &findings, &mut scopes);
         let processors = findings.processors.take();
-        let mut diagnostics = Vec::new();
-        for (mut diagnostic, place) in findings.into_diagnostics() {
-            diagnostic.position = Some(locate(text, &place));
-            diagnostics.push(diagnostic);
+        let (mut diagnostics, places): (Vec<Diagnostic>, Vec<String>) = findings.into_diagnostics().into_iter().unzip();
+        for (diagnostic, position) in diagnostics.iter_mut().zip(locate(text, &places)) {
+            diagnostic.position = Some(position);
         }
         // Having no end is said of the whole, so it comes last.
         diagnostics.sort_by_key(|diagnostic| {

@@ -1,5 +1,7 @@
 //! What is said about a test.
 
+use serde_json::Value;
+
 /// How the state ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -99,4 +101,50 @@ pub struct HttpResponse {
     pub status_message: String,
     pub headers: String,
     pub body: Option<String>,
+}
+
+impl Inspection {
+    /// The JSON texts by the API's names, those that are there and those that are not.
+    pub fn texts(&self) -> impl Iterator<Item = (&'static str, Option<&String>)> {
+        [
+            ("input", &self.input),
+            ("afterInputPath", &self.after_input_path),
+            ("afterParameters", &self.after_parameters),
+            ("afterArguments", &self.after_arguments),
+            ("afterItemsPath", &self.after_items_path),
+            ("afterItemsPointer", &self.after_items_pointer),
+            ("afterItemSelector", &self.after_item_selector),
+            ("afterItemBatcher", &self.after_item_batcher),
+            ("result", &self.result),
+            ("afterResultSelector", &self.after_result_selector),
+            ("afterResultPath", &self.after_result_path),
+            ("variables", &self.variables),
+        ]
+        .into_iter()
+        .map(|(name, text)| (name, text.as_ref()))
+    }
+
+    /// The numbers by the API's names, those that are there.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, Value)> {
+        [
+            ("maxConcurrency", self.max_concurrency.map(Value::from)),
+            ("toleratedFailureCount", self.tolerated_failure_count.map(Value::from)),
+            ("toleratedFailurePercentage", self.tolerated_failure_percentage.map(Value::from)),
+        ]
+        .into_iter()
+        .filter_map(|(name, number)| Some((name, number?)))
+    }
+}
+
+impl ErrorDetails {
+    /// The numbers by the API's names, those that are there.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, Value)> {
+        [
+            ("catchIndex", self.catch_index.map(Value::from)),
+            ("retryIndex", self.retry_index.map(Value::from)),
+            ("retryBackoffIntervalSeconds", self.retry_backoff_interval_s.map(Value::from)),
+        ]
+        .into_iter()
+        .filter_map(|(name, number)| Some((name, number?)))
+    }
 }

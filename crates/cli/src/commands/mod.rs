@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod asl;
 pub mod data;
 pub mod demo;
 pub mod executions;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use starmap_asl::{Diagnostic, StateMachine, Timestamp};
+use starmap_asl::{Diagnostic, ExecutionType, StateMachine, Timestamp};
 
 /// A revision's row in the journal. Allocated by the registry, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,7 +128,11 @@ impl Revision {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn machine(&self) -> Result<&StateMachine, &[Diagnostic]> {
-        let parse = || match StateMachine::parse(&self.definition) {
+        let machine_type = match self.kind {
+            MachineKind::Standard => ExecutionType::Standard,
+            MachineKind::Express => ExecutionType::Express,
+        };
+        let parse = || match starmap_asl::check(&self.definition, machine_type) {
             (Some(machine), _) => Ok(machine),
             (None, diagnostics) => Err(diagnostics),
         };
