@@ -132,7 +132,7 @@ impl Revision {
             MachineKind::Standard => ExecutionType::Standard,
             MachineKind::Express => ExecutionType::Express,
         };
-        let parse = || match starmap_asl::check(&self.definition, machine_type) {
+        let parse = || match StateMachine::parse_as(&self.definition, machine_type) {
             (Some(machine), _) => Ok(machine),
             (None, diagnostics) => Err(diagnostics),
         };

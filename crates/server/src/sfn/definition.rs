@@ -1,13 +1,14 @@
 //! Definitions: refused, checked, described.
 
 use serde_json::{Value, json};
-use starmap_asl::{Diagnostic, Severity, StateMachine, refusal};
+use starmap_asl::{Diagnostic, ExecutionType, Severity, StateMachine, refusal};
 use starmap_engine::registry::{MachineKind, Revision};
 
 use super::StepFunctions;
 use super::state_machines::{DEFINITION, KIND};
 use crate::error::{Answer, ApiError};
 use crate::wire::members::{Is, Members};
+use crate::wire::values::object;
 
 /// Findings in the answer of `ValidateStateMachineDefinition`, unless told otherwise; 0 means so many, too.
 const RESULTS_MAX: usize = 100;
@@ -34,21 +35,21 @@ impl Validate {
 
 impl StepFunctions {
     pub(super) fn validate_state_machine_definition(&self, validate: &Validate) -> Answer {
-        let mut diagnostics = check(&validate.definition, validate.kind);
-        let has_error = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-        diagnostics.retain(|diagnostic| diagnostic.severity >= validate.least);
-        let is_truncated = diagnostics.len() > validate.results_max;
-        diagnostics.truncate(validate.results_max);
+        let Validate { definition, kind, least, results_max } = validate;
+        let found = starmap_asl::validate(definition, machine_type(*kind), *least, *results_max);
         Ok(json!({
-            "result": if has_error { "FAIL" } else { "OK" },
-            "diagnostics": diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
-            "truncated": is_truncated,
+            "result": if found.is_valid { "OK" } else { "FAIL" },
+            "diagnostics": found.diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
+            "truncated": found.is_truncated,
         }))
     }
 }
 
-fn check(definition: &str, _kind: MachineKind) -> Vec<Diagnostic> {
-    StateMachine::parse(definition).1
+fn machine_type(kind: MachineKind) -> ExecutionType {
+    match kind {
+        MachineKind::Standard => ExecutionType::Standard,
+        MachineKind::Express => ExecutionType::Express,
+    }
 }
 
 fn diagnostic(diagnostic: &Diagnostic) -> Value {
@@ -56,15 +57,17 @@ fn diagnostic(diagnostic: &Diagnostic) -> Value {
         Severity::Error => "ERROR",
         Severity::Warning => "WARNING",
     };
-    let location = if diagnostic.pointer.is_empty() { "/" } else { &diagnostic.pointer };
-    json!({
-        "severity": severity, "code": diagnostic.code.as_str(), "message": diagnostic.message, "location": location,
-    })
+    object([
+        ("severity", Some(severity.into())),
+        ("code", Some(diagnostic.code.as_str().into())),
+        ("message", Some(diagnostic.message.as_str().into())),
+        ("location", diagnostic.location().map(Value::String)),
+    ])
 }
 
 /// Refuses a definition with errors as creating or updating a state machine does.
 pub(super) fn refused_definition(definition: &str, kind: MachineKind) -> Result<(), ApiError> {
-    let diagnostics = check(definition, kind);
+    let (_, diagnostics) = StateMachine::parse_as(definition, machine_type(kind));
     let mut errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     if let Some(label) = errors.clone().find(|error| error.pointer.ends_with("/Label")) {
         return Err(refused_label(definition, &label.message));

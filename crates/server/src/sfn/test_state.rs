@@ -1,5 +1,7 @@
 //! `TestState`: one state, run alone (see `starmap_asl::test_state`).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use starmap_asl::test_state::{
     Answer as CallAnswer, Begun, Configuration, Error, HttpRequest, HttpResponse, Identity, Inspection, Level, Mock,
@@ -64,14 +66,18 @@ fn read_configuration(given: &Members<'_>) -> Result<Configuration, ApiError> {
     })
 }
 
+/// A test may last five minutes.
+/// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_TestState.html>, read 2026-11.
+const DURATION_S_MAX: u64 = 300;
+
 impl StepFunctions {
     pub(super) async fn test_state(&self, request: &Request) -> Answer {
         let unique = || uuid::Uuid::new_v4().to_string();
-        let (machine, name, id) = (unique(), unique(), unique());
+        let (machine, name) = (unique(), unique());
         let naming = self.engine.naming();
         let identity = Identity {
             state_machine_arn: naming.state_machine(&machine),
-            execution_arn: naming.execution(&machine, &name).replacen(":execution:", ":express:", 1) + ":" + &id,
+            execution_arn: naming.execution(&machine, &name).replacen(":execution:", ":express:", 1),
             state_machine_name: machine,
             execution_name: name,
             seed: uuid::Uuid::new_v4().as_u64_pair().0,
@@ -81,10 +87,12 @@ impl StepFunctions {
             Begun::NeedsCall(pending) => {
                 let role_arn = request.role_arn.clone().unwrap_or_default();
                 let invocation = pending.invocation().clone();
-                let called = self.engine.call_once(invocation, &identity.execution_arn, &role_arn).await;
-                let answer = match called {
-                    Ok(output) => CallAnswer::Succeeded(output),
-                    Err((error, cause)) => CallAnswer::Failed { error, cause },
+                let timeout_s = invocation.timeout_s.map_or(DURATION_S_MAX, |given| given.min(DURATION_S_MAX));
+                let calling = self.engine.call_once(invocation, &identity.execution_arn, &role_arn);
+                let answer = match tokio::time::timeout(Duration::from_secs(timeout_s), calling).await {
+                    Ok(Ok(output)) => CallAnswer::Succeeded(output),
+                    Ok(Err((error, cause))) => CallAnswer::Failed { error, cause },
+                    Err(_) => CallAnswer::Failed { error: "States.Timeout".to_owned(), cause: String::new() },
                 };
                 pending.finish(answer, self.now(), None)
             }
