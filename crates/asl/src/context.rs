@@ -20,8 +20,8 @@ pub(crate) struct Context<'a> {
     item: Option<Item>,
     token: Option<&'a str>,
     given: Option<&'a Given>,
-    whole: OnceCell<Value>,
-    without_input: OnceCell<Value>,
+    whole: OnceCell<Arc<Value>>,
+    without_input: OnceCell<Arc<Value>>,
 }
 
 impl<'a> Context<'a> {
@@ -53,13 +53,17 @@ impl<'a> Context<'a> {
     /// Puts another item of a Map in place, without making the rest anew.
     pub(crate) fn set_item(&mut self, item: Item) {
         for made in [self.whole.get_mut(), self.without_input.get_mut()].into_iter().flatten() {
-            made["Map"] = map_of(&item);
+            Arc::make_mut(made)["Map"] = map_of(&item);
         }
         self.item = Some(item);
     }
 
     pub(crate) fn value(&self) -> &Value {
-        self.whole.get_or_init(|| self.make(true))
+        self.shared()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Value> {
+        self.whole.get_or_init(|| Arc::new(self.make(true)))
     }
 
     /// What `path` points at, where `$` is the context object.
@@ -71,7 +75,7 @@ impl<'a> Context<'a> {
         if reads_input {
             return path.query(self.value());
         }
-        path.query(self.without_input.get_or_init(|| self.make(false)))
+        path.query(self.without_input.get_or_init(|| Arc::new(self.make(false))))
     }
 
     fn make(&self, with_input: bool) -> Value {

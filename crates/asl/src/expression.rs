@@ -4,6 +4,7 @@
 //! JSONata dialect what stands between `{%` and `%}`. Nothing outside this file asks which one it holds.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -17,7 +18,6 @@ use crate::time::Timestamp;
 use crate::variables::{Variables, is_name_part, is_name_start};
 
 /// What an expression can see.
-#[allow(dead_code)] // Until JSONata is there.
 pub(crate) struct Environment<'a> {
     /// `$` of a path.
     pub(crate) input: &'a Value,
@@ -30,12 +30,11 @@ pub(crate) struct Environment<'a> {
     pub(crate) at: Timestamp,
 }
 
-#[allow(dead_code)] // Until JSONata is there.
 #[derive(Clone, Copy)]
 pub(crate) struct States<'a> {
-    pub(crate) input: &'a Value,
-    pub(crate) result: Option<&'a Value>,
-    pub(crate) error_output: Option<&'a Value>,
+    pub(crate) input: &'a Arc<Value>,
+    pub(crate) result: Option<&'a Arc<Value>>,
+    pub(crate) error_output: Option<&'a Arc<Value>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +118,7 @@ impl Expression {
             Expression::Path(_) | Expression::Context(_) => {}
             Expression::Variable(variable) => note(&variable.name),
             Expression::Call(call) => call.variables(note),
-            Expression::Query(query) => query.variables().into_iter().for_each(note),
+            Expression::Query(query) => query.variables().for_each(note),
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Failure;
 use crate::expression::{Environment, Expression};
-use crate::query::{Problem, Query, expression_in};
+use crate::query::{Offered, Problem, Query, expression_in};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Template {
@@ -55,12 +55,12 @@ pub(crate) enum Step {
 impl Template {
     /// Reads a template of the JSONPath dialect and reports every field that is no expression.
     pub(crate) fn with_paths(value: &Value, bad: &mut Vec<BadField>) -> Template {
-        Reader { path: Vec::new(), bad }.paths(value)
+        Reader { path: Vec::new(), offered: Offered::Nothing, bad }.paths(value)
     }
 
     /// Reads a template of the JSONata dialect, which is the value of `field`.
-    pub(crate) fn with_queries(value: &Value, field: &str, bad: &mut Vec<BadField>) -> Template {
-        Reader { path: Vec::new(), bad }.queries(value, field)
+    pub(crate) fn with_queries(value: &Value, field: &str, offered: Offered, bad: &mut Vec<BadField>) -> Template {
+        Reader { path: Vec::new(), offered, bad }.queries(value, field)
     }
 
     /// Names the workflow variables that are read.
@@ -115,6 +115,7 @@ impl Template {
 
 struct Reader<'b> {
     path: Vec<Step>,
+    offered: Offered,
     bad: &'b mut Vec<BadField>,
 }
 
@@ -153,7 +154,7 @@ impl Reader<'_> {
 
     fn queries(&mut self, value: &Value, field: &str) -> Template {
         match value {
-            Value::String(text) => match expression_in(text).map(Query::parse) {
+            Value::String(text) => match expression_in(text).map(|text| Query::parse(text, self.offered)) {
                 None => Template::Literal(Arc::new(value.clone())),
                 Some(Ok(query)) => {
                     Template::Computed(Computed { expression: Expression::Query(query), field: field.to_owned() })
@@ -259,10 +260,9 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "until the engine is there"]
     fn a_query_knows_its_field() {
         let template = json!({"a": ["x", {"b c": "{% $x %}"}], "$.x": " {% $x %}", "d.$": "{%1%}"});
-        let template = Template::with_queries(&template, "Output", &mut Vec::new());
+        let template = Template::with_queries(&template, "Output", Offered::Nothing, &mut Vec::new());
         let mut fields = Vec::new();
         collect(&template, &mut fields);
         assert_eq!(fields, ["Output/a[1]/b c", "Output/d.$"]);

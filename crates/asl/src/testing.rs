@@ -47,7 +47,7 @@ pub(crate) fn in_environment<T>(input: &Value, evaluate: impl FnOnce(&mut Enviro
     let context = Context::new(&who, &shared, &state, &branch, None);
     evaluate(&mut Environment {
         input,
-        states: States { input, result: None, error_output: None },
+        states: States { input: &shared, result: None, error_output: None },
         context: &context,
         variables: &variables,
         random: &mut Random::new(0),

@@ -35,6 +35,10 @@ impl Variables {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.shared(name).map(|value| &**value)
+    }
+
+    pub(crate) fn shared(&self, name: &str) -> Option<&Arc<Value>> {
         let mut scope = self;
         loop {
             if let Some(variable) = scope.values.get(name) {

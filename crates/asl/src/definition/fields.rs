@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::model::{ExecutionType, QueryLanguage, ScopeId, Setting};
 use crate::diagnostics::{Code, Diagnostic, Severity};
 use crate::expression::Expression;
-use crate::query::{Problem, Query, expression_in};
+use crate::query::{Offered, Problem, Query, expression_in};
 use crate::template::{BadField, BadTemplate, Computed, Step, Template};
 
 /// Fields that only the JSONPath dialect has, in whatever object.
@@ -116,6 +116,8 @@ pub(super) struct Fields<'a> {
     pub(super) pointer: String,
     pub(super) findings: &'a Findings,
     pub(super) language: QueryLanguage,
+    /// What `Output` and `Assign` may read.
+    pub(super) offered: Offered,
     /// How much of the pointer leads to the state: messages name fields by their way from there.
     state_length: usize,
     known: RefCell<Vec<&'static str>>,
@@ -128,7 +130,8 @@ impl<'a> Fields<'a> {
             Value::Object(object) => {
                 let state_length = pointer.len();
                 let language = findings.language.get();
-                Some(Fields { object, pointer, findings, language, state_length, known: RefCell::default() })
+                let (offered, known) = (Offered::Nothing, RefCell::default());
+                Some(Fields { object, pointer, findings, language, offered, state_length, known })
             }
             other => {
                 findings.schema(pointer, format!("expected an object, found {}", describe(other)));
@@ -267,7 +270,11 @@ impl<'a> Fields<'a> {
         let mut bad = Vec::new();
         let template = match self.language {
             QueryLanguage::JsonPath => Template::with_paths(value, &mut bad),
-            QueryLanguage::Jsonata => Template::with_queries(value, &self.field(name), &mut bad),
+            QueryLanguage::Jsonata => {
+                let is_exit = matches!(name, "Output" | "Assign");
+                let offered = if is_exit { self.offered } else { Offered::Nothing };
+                Template::with_queries(value, &self.field(name), offered, &mut bad)
+            }
         };
         for BadField { path, problem } in bad {
             let pointer = path.iter().fold(self.at(name), |pointer: String, step| match step {
@@ -300,7 +307,7 @@ impl<'a> Fields<'a> {
             return None;
         }
         let text = self.get(name)?.as_str().and_then(expression_in)?;
-        match Query::parse(text) {
+        match Query::parse(text, Offered::Nothing) {
             Ok(query) => Some(Computed { expression: Expression::Query(query), field: self.field(name) }),
             Err(problem) => {
                 self.bad_query(self.at(name), problem);

@@ -8,6 +8,7 @@ use super::scope::{ScopeReader, Targets};
 use super::state::SECONDS_MAX;
 use crate::error::ALL;
 use crate::jsonpath::ReferencePath;
+use crate::query::Offered;
 use crate::retry::{Catcher, Jitter, ResultPath, Retrier};
 
 pub(super) fn read_handling(fields: &Fields<'_>, targets: &Targets<'_>, scopes: &mut ScopeReader<'_>) -> Handling {
@@ -45,16 +46,20 @@ pub(super) fn read_result_path(fields: &Fields<'_>) -> ResultPath {
 }
 
 /// Reads the objects of an array; what cannot be read is noted and left out.
-fn read_list<'a, T>(fields: &Fields<'a>, name: &'static str, mut read: impl FnMut(&Fields<'a>) -> Option<T>) -> Vec<T> {
+fn read_list<'a, T>(
+    fields: &Fields<'a>,
+    name: &'static str,
+    mut read: impl FnMut(&mut Fields<'a>) -> Option<T>,
+) -> Vec<T> {
     let count = fields.array(name).map_or(0, Vec::len);
     let mut list = Vec::new();
-    for (index, entry) in fields.objects(name).into_iter().enumerate() {
+    for (index, mut entry) in fields.objects(name).into_iter().enumerate() {
         let errors = entry.get("ErrorEquals").and_then(Value::as_array);
         let has_all = errors.is_some_and(|errors| errors.iter().any(|error| error == ALL));
         if has_all && index + 1 < count {
             entry.schema("ErrorEquals", format!("{ALL} must be in the last entry of {name}"));
         }
-        list.extend(read(&entry));
+        list.extend(read(&mut entry));
         entry.finish();
     }
     list
@@ -77,7 +82,7 @@ fn read_error_equals(entry: &Fields<'_>) -> Option<Vec<String>> {
     errors
 }
 
-fn read_retrier(entry: &Fields<'_>) -> Option<Retrier> {
+fn read_retrier(entry: &mut Fields<'_>) -> Option<Retrier> {
     entry.comment();
     let errors = read_error_equals(entry);
     let interval_s = entry.integer("IntervalSeconds", 1, SECONDS_MAX).unwrap_or(1);
@@ -99,11 +104,12 @@ fn read_retrier(entry: &Fields<'_>) -> Option<Retrier> {
     Some(Retrier { errors: errors?, interval_s, attempts_max, backoff_rate, delay_s_max, jitter })
 }
 
-fn read_catcher(entry: &Fields<'_>, targets: &Targets<'_>, scopes: &mut ScopeReader<'_>) -> Option<Catcher> {
+fn read_catcher(entry: &mut Fields<'_>, targets: &Targets<'_>, scopes: &mut ScopeReader<'_>) -> Option<Catcher> {
     entry.comment();
     entry.require(&["Next"]);
     let errors = read_error_equals(entry);
     let result_path = read_result_path(entry);
+    entry.offered = Offered::ErrorOutput;
     let output = if entry.is_jsonata() { entry.template("Output") } else { None };
     let assign = scopes.assignments.read(entry);
     let next = entry.string("Next").and_then(|next| targets.find(next));

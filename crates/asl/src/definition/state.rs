@@ -11,6 +11,7 @@ use super::model::{Choice, DataPath, Fail, Kind, Next, Parallel, Pass, QueryLang
 use super::rule::read_choice;
 use super::scope::{ScopeReader, Targets};
 use super::task::read_task;
+use crate::query::Offered;
 use crate::template::{Computed, Template};
 use crate::time::Timestamp;
 
@@ -30,6 +31,9 @@ pub(super) fn read_state(
     fields.language = read_query_language(&fields);
     fields.require(&["Type"]);
     let state_type = fields.string("Type")?;
+    if matches!(state_type, "Task" | "Map" | "Parallel") {
+        fields.offered = Offered::Result;
+    }
     let is_terminal = matches!(state_type, "Succeed" | "Fail");
     let has_next = !is_terminal && state_type != "Choice";
     let next = if has_next { read_next(&fields, targets) } else { Some(Next::End) };

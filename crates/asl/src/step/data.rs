@@ -32,9 +32,9 @@ pub(super) struct View<'v> {
     /// `$` of a path.
     pub(super) input: &'v Value,
     /// `$states.result`.
-    pub(super) result: Option<&'v Value>,
+    pub(super) result: Option<&'v Arc<Value>>,
     /// `$states.errorOutput`.
-    pub(super) error_output: Option<&'v Value>,
+    pub(super) error_output: Option<&'v Arc<Value>>,
     /// `$$.Task.Token`.
     pub(super) token: Option<&'v str>,
 }
@@ -44,11 +44,11 @@ impl<'v> View<'v> {
         View { input, result: None, error_output: None, token: None }
     }
 
-    pub(super) fn of_result(result: &'v Value) -> View<'v> {
+    pub(super) fn of_result(result: &'v Arc<Value>) -> View<'v> {
         View { result: Some(result), ..View::of(result) }
     }
 
-    pub(super) fn of_error(error: &'v Value) -> View<'v> {
+    pub(super) fn of_error(error: &'v Arc<Value>) -> View<'v> {
         View { error_output: Some(error), ..View::of(error) }
     }
 }

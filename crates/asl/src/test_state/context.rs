@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::machine::NAMELESS;
 use super::request::{Error, Identity, Request};
 use crate::time::Timestamp;
 
@@ -70,7 +71,6 @@ pub(super) fn made_up(
     identity: &Identity,
     at: Timestamp,
     input: &Value,
-    state: &str,
     has_retries: bool,
 ) -> Value {
     let mut context = json!({
@@ -82,7 +82,8 @@ pub(super) fn made_up(
             "StartTime": at.to_string(),
         },
         "StateMachine": { "Id": identity.state_machine_arn, "Name": identity.state_machine_name },
-        "State": { "Name": state, "EnteredTime": at.to_string() },
+        // Recorded: whatever the state is called in its machine.
+        "State": { "Name": NAMELESS, "EnteredTime": at.to_string() },
     });
     if has_retries {
         let made = request.configuration.as_ref().and_then(|configuration| configuration.retrier_retry_count);

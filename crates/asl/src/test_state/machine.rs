@@ -9,7 +9,7 @@ use crate::history::StateType;
 use crate::resource::Resource;
 
 /// What a state is called that came without a machine: AWS's name for it.
-const NAMELESS: &str = "StateName";
+pub(super) const NAMELESS: &str = "StateName";
 
 /// The state to test.
 #[derive(Clone, Debug)]

@@ -81,7 +81,7 @@ pub fn begin(request: &Request, identity: &Identity, at: Timestamp) -> Result<Be
     let given = context::given(request)?;
     let given = Given {
         is_context_final: given.is_some(),
-        context: given.unwrap_or_else(|| context::made_up(request, identity, at, &input, &tested.name, has_retries)),
+        context: given.unwrap_or_else(|| context::made_up(request, identity, at, &input, has_retries)),
         variables: variables.iter().map(|(name, value)| (name.clone(), Arc::new(value.clone()))).collect(),
     };
     let machine = tested.machine(mocked.is_some())?;

@@ -203,8 +203,8 @@ impl<'v> Evaluator<'v> {
             return self.input.clone();
         }
         let name = &*self.parsed.names[symbol.0 as usize];
-        if let Some(json) = self.bindings.get(name) {
-            return Value::borrowed(json);
+        if let Some(value) = self.bindings.get(name) {
+            return value;
         }
         functions::find(name).map_or(Value::Undefined, |builtin| Value::from(Function::Builtin(builtin)))
     }
