@@ -27,6 +27,18 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Timestamp> {
         Instant::parse(text).map(|instant| Timestamp(instant.seconds * 1000 + i64::from(instant.nanos / 1_000_000)))
     }
+
+    /// As HTTP writes dates: `Fri, 27 Nov 2026 00:28:09 GMT`, whole seconds.
+    pub fn http_date(self) -> String {
+        const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let (days, second) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000) / 1000);
+        let (year, month, day) = civil_from_days(days);
+        // The epoch was a Thursday. Both indices are in range by the arithmetic.
+        let (weekday, month) = (WEEKDAYS[days.rem_euclid(7) as usize], MONTHS[(month - 1) as usize]);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -188,7 +188,8 @@ impl Engine {
         resources.activities().for_each(|activity| core.set_activity(&activity.arn, true));
         let resources = Mutex::new(resources);
         let clock = Arc::clone(&parts.clock);
-        let callee = Callee { invoker: Arc::clone(&parts.invoker), services: Arc::clone(&parts.services) };
+        let (invoker, services) = (Arc::clone(&parts.invoker), Arc::clone(&parts.services));
+        let callee = Callee { invoker, services, clock: Arc::clone(&clock) };
         let driver = Driver::new(
             core,
             parts.journal,

@@ -4,7 +4,10 @@
 //! Knows the envelope of `arn:aws:states:::lambda:invoke` and nothing about how a function is run.
 
 use serde_json::{Map, Value, json};
-use starmap_asl::{Pattern, Resource};
+use starmap_asl::{Pattern, Resource, Timestamp};
+
+use crate::invoker::Report;
+use crate::services::http_metadata;
 
 /// A task that can be invoked.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,8 +66,17 @@ fn lambda_invoke(arguments: Value) -> Result<Call, Refused> {
     Ok(Call { function, payload, enveloped: true })
 }
 
-/// A function's answer as the state machine sees it.
-pub(crate) fn answer(enveloped: bool, function: &str, answer: &[u8]) -> Result<Value, Refused> {
+/// A function's answer as the state machine sees it; `report` is of the attempt that gave it.
+///
+/// # Source
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html>, read 2026-11.
+pub(crate) fn answer(
+    enveloped: bool,
+    function: &str,
+    answer: &[u8],
+    at: Timestamp,
+    report: Option<&Report>,
+) -> Result<Value, Refused> {
     let value: Value = serde_json::from_slice(answer).map_err(|error| Refused {
         error: "Lambda.Unknown",
         cause: format!("function {function} answered {} bytes that are not JSON: {error}", answer.len()),
@@ -72,7 +84,27 @@ pub(crate) fn answer(enveloped: bool, function: &str, answer: &[u8]) -> Result<V
     if !enveloped {
         return Ok(value);
     }
-    Ok(json!({ "ExecutedVersion": "$LATEST", "Payload": value, "StatusCode": 200 }))
+    // The log stream's name has the version in it.
+    let version = report.and_then(|report| report.log_stream.split_once('[')?.1.split_once(']'));
+    let version = version.map_or("$LATEST", |(version, _)| version).to_owned();
+    let request_id = report.map_or("", |report| report.request_id.as_str());
+    let digits: String = request_id.chars().filter(|character| *character != '-').take(24).collect();
+    let trace_id = format!("root=1-{:08x}-{digits:0>24};sampled=0", at.0.div_euclid(1000));
+    let headers = [
+        ("X-Amz-Executed-Version", version.clone()),
+        ("x-amzn-Remapped-Content-Length", "0".to_owned()),
+        ("Connection", "keep-alive".to_owned()),
+        ("Content-Length", answer.len().to_string()),
+        ("Date", at.http_date()),
+        ("X-Amzn-Trace-Id", trace_id),
+        ("Content-Type", "application/json".to_owned()),
+    ];
+    let mut envelope = Map::new();
+    envelope.insert("ExecutedVersion".to_owned(), Value::String(version));
+    envelope.insert("Payload".to_owned(), value);
+    envelope.extend(http_metadata(200, request_id, &headers));
+    envelope.insert("StatusCode".to_owned(), json!(200));
+    Ok(Value::Object(envelope))
 }
 
 #[cfg(test)]
@@ -89,10 +121,16 @@ mod tests {
 
     #[test]
     fn answers_that_are_not_json_fail_by_name() {
-        assert_eq!(answer(true, "f", b"{").unwrap_err().error, "Lambda.Unknown");
-        assert_eq!(
-            answer(true, "f", b"[1]").unwrap(),
-            json!({ "ExecutedVersion": "$LATEST", "Payload": [1], "StatusCode": 200 })
-        );
+        assert_eq!(answer(true, "f", b"{", Timestamp(0), None).unwrap_err().error, "Lambda.Unknown");
+    }
+
+    #[test]
+    fn the_envelope_tells_of_the_answer_behind_it() {
+        let answer = answer(true, "f", b"[1]", Timestamp(0), None).unwrap();
+        assert_eq!((&answer["ExecutedVersion"], &answer["Payload"]), (&json!("$LATEST"), &json!([1])));
+        let metadata = &answer["SdkHttpMetadata"];
+        assert_eq!(metadata["HttpHeaders"]["Date"], "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(metadata["AllHttpHeaders"]["Content-Length"], json!(["3"]));
+        assert_eq!((&metadata["HttpStatusCode"], &answer["StatusCode"]), (&json!(200), &json!(200)));
     }
 }

@@ -56,6 +56,10 @@ pub enum InvokeError {
     /// The function cannot take more work now.
     #[error("function {function}: {reason}")]
     TooManyRequests { function: String, reason: String },
+    /// Lambda refused the invocation, in its own words: an error name as in `Lambda.ResourceNotFoundException`, and
+    /// the cause as its SDK has it.
+    #[error("{error}: {cause}")]
+    Refused { error: String, cause: String },
     /// The invoker itself failed (could not start a process, could not bind a socket).
     #[error("function {function}: {reason}")]
     Service { function: String, reason: String },
@@ -66,6 +70,7 @@ impl InvokeError {
     pub fn error_name(&self) -> &str {
         match self {
             Self::Function { error_type, .. } => error_type,
+            Self::Refused { error, .. } => error,
             Self::NotFound { .. } => "Lambda.ResourceNotFoundException",
             Self::TooManyRequests { .. } => "Lambda.TooManyRequestsException",
             Self::Service { .. } => "Lambda.ServiceException",
@@ -76,6 +81,7 @@ impl InvokeError {
     pub fn cause(&self) -> String {
         match self {
             Self::Function { payload, .. } => payload.clone(),
+            Self::Refused { cause, .. } => cause.clone(),
             other => other.to_string(),
         }
     }

@@ -6,8 +6,9 @@ use serde_json::Value;
 use starmap_asl::{Resource, TaskInvocation};
 use tokio::sync::oneshot;
 
+use crate::clock::Clock;
 use crate::integration::{self, Call};
-use crate::invoker::{Invocation, Invoker};
+use crate::invoker::{Invocation, Invoker, Outcome};
 use crate::names::derived_uuid;
 use crate::services::{ServiceCall, Services};
 
@@ -16,6 +17,7 @@ use crate::services::{ServiceCall, Services};
 pub(crate) struct Callee {
     pub invoker: Arc<dyn Invoker>,
     pub services: Arc<dyn Services>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Callee {
@@ -50,8 +52,12 @@ impl Callee {
         let (started, _) = oneshot::channel();
         let payload = payload.to_string().into_bytes();
         let invocation = Invocation { request_id, function: function.clone(), payload, started };
-        match Arc::clone(&self.invoker).invoke(invocation).await.result {
-            Ok(answer) => integration::answer(enveloped, &function, &answer).map_err(refused),
+        let Outcome { result, report } = Arc::clone(&self.invoker).invoke(invocation).await;
+        match result {
+            Ok(answer) => {
+                let at = self.clock.now();
+                integration::answer(enveloped, &function, &answer, at, report.as_ref()).map_err(refused)
+            }
             Err(error) => Err((error.error_name().to_owned(), error.cause())),
         }
     }

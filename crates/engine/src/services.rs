@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use starmap_asl::Pattern;
 
 /// One call of a service.
@@ -52,6 +52,22 @@ pub trait Services: Send + Sync + 'static {
     /// For implementors: a call may be repeated after a crash, when its answer was not recorded. Dropping the
     /// future gives the call up.
     fn call(self: Arc<Self>, call: ServiceCall) -> Answering;
+}
+
+/// What the optimised integrations tell of the HTTP answer behind theirs: `SdkHttpMetadata` and `SdkResponseMetadata`.
+///
+/// `headers` are those of the answer but for the request id, whose header is `x-amzn-RequestId` everywhere.
+pub fn http_metadata(status: u16, request_id: &str, headers: &[(&str, String)]) -> Map<String, Value> {
+    let headers = || {
+        let id = ("x-amzn-RequestId", request_id);
+        [id].into_iter().chain(headers.iter().map(|(name, value)| (*name, value.as_str())))
+    };
+    let all: Map<String, Value> = headers().map(|(name, value)| (name.to_owned(), json!([value]))).collect();
+    let each: Map<String, Value> = headers().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    Map::from_iter([
+        ("SdkHttpMetadata".to_owned(), json!({ "AllHttpHeaders": all, "HttpHeaders": each, "HttpStatusCode": status })),
+        ("SdkResponseMetadata".to_owned(), json!({ "RequestId": request_id })),
+    ])
 }
 
 /// No services at all: every call fails by name. For engines that run Lambda functions only.

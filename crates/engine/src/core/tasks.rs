@@ -266,7 +266,7 @@ impl Core {
         let attempt = live.attempts.get_mut(&task)?;
         let Stage::Function { function, enveloped, then_waits, .. } = &attempt.stage else { return None };
         let answer = match &outcome.result {
-            Ok(answer) => integration::answer(*enveloped, function, answer)
+            Ok(answer) => integration::answer(*enveloped, function, answer, at, outcome.report.as_ref())
                 .map_err(|refused| (refused.error.to_owned(), refused.cause)),
             Err(error) => Err((error.error_name().to_owned(), error.cause())),
         };
