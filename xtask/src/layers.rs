@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("jsonata", &[]),
     ("engine", &["asl"]),
     ("workers", &["engine"]),
-    ("server", &["asl", "engine"]),
+    ("server", &["asl", "engine", "workers"]),
     ("kernels", &[]),
     ("astromae", &["kernels"]),
     ("partitions", &[]),

@@ -1,5 +1,6 @@
 //! `starmap`: arguments, printing and wiring. Everything else is in the crates beside this one.
 
+mod apis;
 mod commands;
 mod data_root;
 mod definition;

@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use starmap_asl::Timestamp;
+use starmap_engine::invoker::Invoker;
 use starmap_engine::journal::sqlite::{self, SqliteJournal, SqliteReader};
 use starmap_engine::limits::{AWS_MAP_RUN_CONCURRENCY_MAX, Limits};
 use starmap_engine::names::Naming;
-use starmap_engine::services::NoServices;
+use starmap_engine::services::{NoServices, Services};
 use starmap_engine::{Engine, Parts};
 use starmap_pipeline::store::{Store, StoreConfig};
-use starmap_workers::Workers;
+use starmap_workers::{Options, Workers};
 
 use crate::data_root::DataRoot;
 use crate::functions;
@@ -53,6 +54,17 @@ pub struct Session {
     data_root: DataRoot,
 }
 
+/// What stands before an engine does.
+#[derive(Debug)]
+pub struct Ground {
+    /// The functions' processes.
+    pub workers: Arc<Workers>,
+    /// The buckets.
+    pub objects: Arc<StoreObjects>,
+    /// The folder of everything.
+    pub data_root: DataRoot,
+}
+
 impl Session {
     /// Starts engine and workers for one run.
     pub async fn open(data_root: DataRoot, settings: &Settings) -> anyhow::Result<Self> {
@@ -63,19 +75,33 @@ impl Session {
             payload_bytes_max: None,
             map_run_concurrency_max: children_max.min(AWS_MAP_RUN_CONCURRENCY_MAX),
         };
-        Self::open_with(data_root, settings, limits).await
+        let options = functions::options(settings, &data_root.logs());
+        Self::open_with(data_root, settings, options, limits, |ground| {
+            Ok((Arc::clone(&ground.workers) as _, Arc::new(NoServices) as _))
+        })
+        .await
     }
 
-    /// Starts engine and workers under the given limits.
-    pub async fn open_with(data_root: DataRoot, settings: &Settings, limits: Limits) -> anyhow::Result<Self> {
+    /// Starts workers by the given options, and an engine under the given limits that invokes functions and calls
+    /// services as `connect` has it.
+    pub async fn open_with(
+        data_root: DataRoot,
+        settings: &Settings,
+        options: Options,
+        limits: Limits,
+        connect: impl FnOnce(&Ground) -> anyhow::Result<(Arc<dyn Invoker>, Arc<dyn Services>)>,
+    ) -> anyhow::Result<Self> {
         let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
-        let workers = Workers::start(functions::all(settings)?, functions::options(settings, &data_root.logs()))?;
+        let workers = Workers::start(functions::all(settings)?, options)?;
         let store = Store::open(&settings.store())?;
+        let ground = Ground { workers, objects: Arc::new(StoreObjects::new(store)), data_root };
+        let (invoker, services) = connect(&ground)?;
+        let Ground { workers, objects, data_root } = ground;
         let engine = Engine::start(Parts {
             journal: Box::new(journal),
-            invoker: Arc::clone(&workers) as _,
-            objects: Arc::new(StoreObjects::new(store)),
-            services: Arc::new(NoServices),
+            invoker,
+            objects,
+            services,
             clock: Arc::new(now),
             runtime: tokio::runtime::Handle::current(),
             naming: Naming::default(),

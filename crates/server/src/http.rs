@@ -32,6 +32,12 @@ impl Server {
         Ok(Self { listener: TcpListener::bind(address).await?, router: Arc::new(router) })
     }
 
+    /// The same, answered by another router: for those that need to know the address themselves.
+    #[must_use]
+    pub fn with_router(self, router: Router) -> Self {
+        Self { router: Arc::new(router), ..self }
+    }
+
     /// Where it listens.
     ///
     /// # Errors

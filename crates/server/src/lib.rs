@@ -3,15 +3,24 @@
 //! The path of a request: [`http`] accepts it, [`router`] finds its protocol, `aws_json` reads the action's name
 //! and writes the answer, [`sfn`] does what the action says. AWS's names of members and errors live here and
 //! nowhere else; the engine speaks in its own types.
+//!
+//! Beside Step Functions there are [`lambda`] over the workers, [`s3`] over the buckets, and as much of [`sts`] as
+//! clients ask for. [`services`] is how a Task reaches all of them without HTTP.
 
 mod aws_json;
 mod error;
 pub mod http;
+pub mod lambda;
 mod limits;
 pub mod router;
+pub mod s3;
+pub mod services;
 pub mod sfn;
+pub mod sts;
+mod times;
 #[allow(dead_code, reason = "members and constraints of actions that come next")]
 mod wire;
+mod xml;
 
 pub use aws_json::AwsJson;
 pub use error::ApiError;

@@ -202,6 +202,11 @@ impl Workers {
         self.shared.set_limit(name, workers_max);
     }
 
+    /// Whether a plain name, or an alias that was given at the start, leads to a function.
+    pub fn knows(&self, name: &str) -> bool {
+        self.resolve(name).is_ok()
+    }
+
     /// How busy each function is, in the order they were given.
     pub fn usage(&self) -> Vec<Usage> {
         let state = self.shared.lock();

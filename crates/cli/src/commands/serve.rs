@@ -9,14 +9,15 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use starmap_engine::limits::Limits;
-use starmap_server::{AwsJson, Router, Server, StepFunctions};
+use starmap_server::{Router, Server, StepFunctions};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::apis::{self, Apis};
 use crate::commands::run::{PlaceArgs, runtime, settings};
 use crate::data_root::DataRoot;
 use crate::exit;
 use crate::printer::Printer;
-use crate::session::{Session, now};
+use crate::session::{Ground, Session, now};
 
 /// Arguments of `starmap serve`.
 #[derive(Debug, Args)]
@@ -41,12 +42,19 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         ));
     }
     runtime()?.block_on(async {
-        let session = Session::open_with(data_root, &settings, Limits::default()).await?;
-        let step_functions = StepFunctions::new(Arc::clone(&session.engine), Arc::new(now));
-        let router = Router::new().with(Arc::new(AwsJson::new(Arc::new(step_functions))));
-        let bound = Server::bind(args.listen, router).await;
+        let bound = Server::bind(args.listen, Router::new()).await;
         let server = bound.map_err(|error| exit::usage(format!("listening on {}: {error}", args.listen)))?;
         let address = server.local_addr().context("asking for the address")?;
+        let mut apis = None;
+        let options = apis::options(&settings, &data_root);
+        let connect = |ground: &Ground| {
+            let opened = apis.insert(Apis::open(ground, &settings, address)?);
+            Ok((Arc::clone(&opened.catalog) as _, Arc::clone(&opened.services) as _))
+        };
+        let session = Session::open_with(data_root, &settings, options, Limits::default(), connect).await?;
+        let step_functions = Arc::new(StepFunctions::new(Arc::clone(&session.engine), Arc::new(now)));
+        let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions));
+        let server = server.with_router(router);
         if printer.json() {
             printer.result(&json!({ "listening": format!("http://{address}") }).to_string());
         } else {

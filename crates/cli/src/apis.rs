@@ -1,0 +1,90 @@
+//! The APIs that `starmap serve` offers beside Step Functions, and what Tasks reach through them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use starmap_engine::names::Naming;
+use starmap_server::lambda::{Catalog, Lambda, LambdaRest, Place};
+use starmap_server::s3::{Buckets, S3};
+use starmap_server::services::AwsServices;
+use starmap_server::sts::Sts;
+use starmap_server::{AwsJson, Router, StepFunctions};
+use starmap_workers::Options;
+
+use crate::functions;
+use crate::session::{Ground, Settings, now};
+
+/// Workers at once, over all functions that are created; ours compute, and keep to `--concurrency`. AWS's limit for a
+/// new account.
+const FUNCTIONS_AT_ONCE: usize = 10;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Apis {
+    buckets: Arc<Buckets>,
+    lambda: Arc<Lambda>,
+    /// Who runs functions by their names.
+    pub catalog: Arc<Catalog>,
+    /// What Tasks call.
+    pub services: Arc<AwsServices>,
+}
+
+impl Apis {
+    /// Over what a session stands on, at an address where functions reach them, too.
+    pub fn open(ground: &Ground, settings: &Settings, address: SocketAddr) -> anyhow::Result<Self> {
+        let naming = Naming::default();
+        let folder = ground.data_root.path();
+        let objects = Arc::clone(&ground.objects) as _;
+        let buckets = Arc::new(Buckets::new(objects, &folder.join("s3"), Arc::new(now), naming.region.clone()));
+        let place = Place {
+            folder: folder.join("lambda"),
+            logs: Some(ground.data_root.logs()),
+            workers: Arc::clone(&ground.workers),
+            built_in: functions::all(settings)?,
+            concurrency_max: FUNCTIONS_AT_ONCE.max(settings.concurrency),
+            environment: environment(address),
+            naming,
+            clock: Arc::new(now),
+        };
+        let functions = place.folder.display().to_string();
+        let catalog = Catalog::open(place).with_context(|| format!("functions in {functions}"))?;
+        let lambda = Arc::new(Lambda::new(Arc::clone(&catalog), Arc::clone(&buckets)));
+        let services = AwsServices::new(Arc::clone(&buckets), Arc::clone(&lambda));
+        Ok(Self { buckets, lambda, catalog, services })
+    }
+
+    /// All protocols, those that are told by more first.
+    pub fn router(&self, step_functions: &Arc<StepFunctions>) -> Router {
+        self.services.serve_step_functions(Arc::downgrade(step_functions) as _);
+        Router::new()
+            .with(Arc::new(AwsJson::new(Arc::clone(step_functions))))
+            .with(Arc::new(LambdaRest::new(Arc::clone(&self.lambda))))
+            .with(Arc::new(Sts::new(Naming::default())))
+            .with(Arc::new(S3::new(Arc::clone(&self.buckets))))
+    }
+}
+
+/// How workers run under `serve`.
+pub fn options(settings: &Settings, ground: &crate::data_root::DataRoot) -> Options {
+    let options = functions::options(settings, &ground.logs());
+    Options {
+        concurrency_max: FUNCTIONS_AT_ONCE.max(options.concurrency_max),
+        region: Some(Naming::default().region),
+        ..options
+    }
+}
+
+/// What a created function finds in its environment unless it has its own: this server, where it would find AWS, and
+/// credentials, which nobody checks, if there are none.
+fn environment(address: SocketAddr) -> Vec<(String, String)> {
+    let reached =
+        if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
+    let mut environment = vec![("AWS_ENDPOINT_URL".to_owned(), format!("http://{reached}"))];
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        if std::env::var_os(name).is_none() {
+            environment.push((name.to_owned(), "local".to_owned()));
+        }
+    }
+    environment
+}
