@@ -13,8 +13,9 @@ const USAGE: &str = "usage: cargo xtask check      format, lints, layers, tests 
        cargo xtask layers     only the arrows between crates
        cargo xtask tests      only the tests";
 
-/// The S3 server that the store is tested against; a version that is known to work.
-const MOTO: &str = "moto[server]==5.2.1";
+/// What the tests need from PyPI, in versions that are known to work: the S3 server that the store is tested against,
+/// and AWS's own clients, which are tested against `starmap serve`.
+const PACKAGES: [&str; 3] = ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1.45.11"];
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -57,11 +58,17 @@ fn check() -> anyhow::Result<()> {
 fn tests() -> anyhow::Result<()> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--release", "--workspace"]).current_dir(root());
-    match moto_server() {
-        Ok(program) => {
-            command.env("STARMAP_MOTO_SERVER", program).env("STARMAP_REQUIRE_MOTO", "1");
+    match python_environment() {
+        Ok(environment) => {
+            let moto =
+                std::env::var_os("STARMAP_MOTO_SERVER").map_or(environment.join("bin/moto_server"), PathBuf::from);
+            command.env("STARMAP_MOTO_SERVER", moto).env("STARMAP_REQUIRE_MOTO", "1");
+            command.env("STARMAP_PYTHON", environment.join("bin/python")).env("STARMAP_REQUIRE_CLIENTS", "1");
         }
-        Err(error) => skipped(&format!("tests against an S3 server: {error:#}"))?,
+        Err(error) => skipped(&format!("tests against an S3 server and with AWS's clients: {error:#}"))?,
+    }
+    if root().join("../shared/asl").is_dir() {
+        command.env("STARMAP_REQUIRE_ASL_CASES", "1");
     }
     if root().join("../shared/reference").is_dir() {
         command.env("STARMAP_REQUIRE_REFERENCE", "1");
@@ -69,24 +76,22 @@ fn tests() -> anyhow::Result<()> {
     run(command)
 }
 
-/// The S3 test server, installed beside the build if it is not there.
-fn moto_server() -> anyhow::Result<PathBuf> {
-    if let Some(given) = std::env::var_os("STARMAP_MOTO_SERVER") {
-        return Ok(given.into());
-    }
-    let environment = root().join("target/moto-5.2.1");
-    let program = environment.join("bin/moto_server");
-    if program.exists() {
-        return Ok(program);
+/// A Python environment with the packages, made beside the build if it is not there.
+fn python_environment() -> anyhow::Result<PathBuf> {
+    let environment = root().join("target/python");
+    let installed = environment.join("installed.txt");
+    let wanted = PACKAGES.join("\n");
+    if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
+        return Ok(environment);
     }
     let mut create = Command::new("python3");
     create.args(["-m", "venv", "--clear"]).arg(&environment);
-    run(create).context("making a Python environment for moto")?;
+    run(create).context("making a Python environment")?;
     let mut install = Command::new(environment.join("bin/pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", MOTO]);
-    run(install).context("installing moto")?;
-    ensure!(program.exists(), "{} did not install {}", MOTO, program.display());
-    Ok(program)
+    install.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES);
+    run(install).with_context(|| format!("installing {}", PACKAGES.join(", ")))?;
+    std::fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
+    Ok(environment)
 }
 
 fn step(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
