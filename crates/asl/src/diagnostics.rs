@@ -109,7 +109,10 @@ pub fn refusal(diagnostics: &[Diagnostic]) -> String {
         .filter(|diagnostic| diagnostic.severity == Severity::Error)
         .map(|diagnostic| match (diagnostic.code, diagnostic.location()) {
             // Its message says where.
-            (Code::InvalidJson, _) | (_, None) => format!("{}: {}", diagnostic.code.as_str(), diagnostic.message),
+            (Code::InvalidJson, _) => format!("{}: {}", diagnostic.code.as_str(), diagnostic.message),
+            // Measured: floci-io/floci issue 2735, read 2026-11-27.
+            (Code::MissingEndState, None) => format!("{}: {} at null", diagnostic.code.as_str(), diagnostic.message),
+            (_, None) => format!("{}: {}", diagnostic.code.as_str(), diagnostic.message),
             (code, Some(location)) => format!("{}: {} at {location}", code.as_str(), diagnostic.message),
         })
         .collect();

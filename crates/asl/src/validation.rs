@@ -57,6 +57,8 @@ impl Diagnostic {
         match self.code {
             // The parser's own place is the end of its message.
             Code::InvalidJson => self.message.rsplit_once("\n at ").map(|(_, place)| place.to_owned()),
+            // It is said of the whole and has no place: floci-io/floci pull request 2786, read 2026-11-27.
+            Code::MissingEndState => None,
             // An empty text has no places.
             _ if self.pointer.is_empty() && self.message == NO_OBJECT => None,
             _ if self.pointer.is_empty() => Some("/".to_owned()),

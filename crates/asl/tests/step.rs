@@ -54,7 +54,13 @@ fn tell(command: &Command) -> String {
 fn details(kind: &EventKind) -> String {
     match kind {
         EventKind::StateEntered { name, input, .. } => format!(" {name} {input}"),
-        EventKind::StateExited { name, output, .. } => format!(" {name} {output}"),
+        EventKind::StateExited { name, output, assigned, .. } => {
+            let assigned: String = assigned.iter().map(|(name, value)| format!(" ${name}={value}")).collect();
+            format!(" {name} {output}{assigned}")
+        }
+        EventKind::EvaluationFailed { cause, location, .. } => {
+            format!(" {}: {cause}", location.as_deref().unwrap_or("-"))
+        }
         EventKind::MapIterationStarted { index, .. }
         | EventKind::MapIterationSucceeded { index, .. }
         | EventKind::MapIterationFailed { index, .. }
@@ -674,4 +680,208 @@ fn map_run_told(spec: &MapRunSpec) -> String {
         spec.tolerated_failure_count,
         spec.tolerated_failure_percentage
     )
+}
+
+#[test]
+fn variables_are_seen_inside_and_not_outside_and_change_after_the_state() {
+    check(
+        json!({"StartAt": "A", "States": {
+            "A": {"Type": "Pass", "Assign": {"x": 1, "list.$": "$.list"}, "Next": "B"},
+            "B": {"Type": "Pass", "Assign": {"x.$": "States.MathAdd($x, 1)", "old.$": "$x"}, "Next": "C"},
+            "C": {"Type": "Map", "ItemsPath": "$list", "MaxConcurrency": 1, "Next": "D", "ResultPath": "$.mapped",
+                "Assign": {"mapped.$": "$[*].y"},
+                "ItemProcessor": {"StartAt": "I", "States": {
+                    "I": {"Type": "Pass", "Parameters": {"y.$": "States.MathAdd($x, $$.Map.Item.Value)"}, "Assign": {"inner.$": "$.y"}, "Next": "J"},
+                    "J": {"Type": "Pass", "OutputPath": "$", "Parameters": {"y.$": "$inner"}, "End": true},
+                }}},
+            "D": {"Type": "Choice", "Choices": [{"Variable": "$mapped[1]", "NumericEqualsPath": "$.list[1]", "Next": "E"}], "Default": "E", "Assign": {"chosen": false}},
+            "E": {"Type": "Pass", "Parameters": {"x.$": "$x", "mapped.$": "$mapped", "inner.$": "$inner"}, "End": true},
+        }}),
+        json!({"list": [10, 20]}),
+        vec![],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 PassStateEntered A {"list":[10,20]}
+                3 <- 2 PassStateExited A {"list":[10,20]} $list=[10,20] $x=1
+                4 <- 3 PassStateEntered B {"list":[10,20]}
+                5 <- 4 PassStateExited B {"list":[10,20]} $old=1 $x=2
+                6 <- 5 MapStateEntered C {"list":[10,20]}
+                7 <- 6 MapStateStarted
+                8 <- 7 MapIterationStarted 0
+                9 <- 8 PassStateEntered I 10
+                10 <- 9 PassStateExited I {"y":12} $inner=12
+                11 <- 10 PassStateEntered J {"y":12}
+                12 <- 11 PassStateExited J {"y":12}
+                13 <- 12 MapIterationSucceeded 0
+                14 <- 12 MapIterationStarted 1
+                15 <- 14 PassStateEntered I 20
+                16 <- 15 PassStateExited I {"y":22} $inner=22
+                17 <- 16 PassStateEntered J {"y":22}
+                18 <- 17 PassStateExited J {"y":22}
+                19 <- 18 MapIterationSucceeded 1
+                20 <- 19 MapStateSucceeded
+                21 <- 19 MapStateExited C {"list":[10,20],"mapped":[{"y":12},{"y":22}]} $mapped=[12,22]
+                22 <- 21 ChoiceStateEntered D {"list":[10,20],"mapped":[{"y":12},{"y":22}]}
+                23 <- 22 ChoiceStateExited D {"list":[10,20],"mapped":[{"y":12},{"y":22}]} $chosen=false
+                24 <- 23 PassStateEntered E {"list":[10,20],"mapped":[{"y":12},{"y":22}]}
+                25 <- 24 ExecutionFailed States.Runtime An error occurred while executing the state 'E' (entered at the event id #24). The JSONPath '$inner' specified for the field 'inner.$' could not be found in the input '{"list":[10,20],"mapped":[{"y":12},{"y":22}]}'
+                > Failed { error: Some("States.Runtime"), cause: Some("An error occurred while executing the state 'E' (entered at the event id #24). The JSONPath '$inner' specified for the field 'inner.$' could not be found in the input '{\"list\":[10,20],\"mapped\":[{\"y\":12},{\"y\":22}]}'") }
+        "#]],
+    );
+}
+
+#[test]
+fn a_jsonata_task_has_arguments_and_leaves_with_output_and_variables() {
+    check(
+        json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {
+            "Type": "Task", "Resource": LAMBDA, "End": true, "TimeoutSeconds": "{% $states.input.n * 10 %}",
+            "Arguments": {"FunctionName": "f", "Payload": "{% $states.input.n + 1 %}"},
+            "Output": {"n": "{% $states.result.Payload %}", "from": "{% $states.context.State.Name %}"},
+            "Assign": {"n": "{% $states.result.Payload %}", "constant": ["{% $states.input.n %}", "$x"]},
+        }}}),
+        json!({"n": 1}),
+        vec![(1, started(1)), (2, succeeded(1, json!({"Payload": 5})))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 TaskStateEntered A {"n":1}
+                3 <- 2 TaskScheduled Some(10) None
+                > invoke 1 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":2} after 0 retries
+                > timer 1 at 10s
+            1s TaskStarted
+                4 <- 3 TaskStarted
+            2s TaskSucceeded
+                > cancel timer 1
+                5 <- 4 TaskSucceeded
+                6 <- 5 TaskStateExited A {"n":5,"from":"A"} $constant=[1,"$x"] $n=5
+                7 <- 6 ExecutionSucceeded
+                > Succeeded { output: Object {"n": Number(5), "from": String("A")} }
+        "#]],
+    );
+}
+
+#[test]
+fn an_error_can_be_caught_with_output_and_variables() {
+    let catch = json!([{"ErrorEquals": ["Boom"], "Next": "B", "Output": "{% $states.errorOutput.Cause & '!' %}", "Assign": {"error": "{% $states.errorOutput.Error %}"}}]);
+    check(
+        json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {
+            "A": {"Type": "Task", "Resource": LAMBDA, "Catch": catch, "End": true},
+            "B": {"Type": "Succeed", "Output": "{% $error %}"},
+        }}),
+        json!({}),
+        vec![(1, failed(1, "Boom"))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 TaskStateEntered A {}
+                3 <- 2 TaskScheduled
+                > invoke 1 arn:aws:states:::lambda:invoke {} after 0 retries
+            1s TaskFailed
+                4 <- 3 TaskFailed Boom because
+                5 <- 4 TaskStateExited A "because!" $error="Boom"
+                6 <- 5 SucceedStateEntered B "because!"
+                7 <- 6 SucceedStateExited B "Boom"
+                8 <- 7 ExecutionSucceeded
+                > Succeeded { output: String("Boom") }
+        "#]],
+    );
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_told_retried_and_caught() {
+    let retry = json!([{"ErrorEquals": ["States.QueryEvaluationError"], "MaxAttempts": 1}]);
+    let catch =
+        json!([{"ErrorEquals": ["States.ALL"], "Next": "B", "Assign": {"error": "{% $states.errorOutput.Error %}"}}]);
+    check(
+        json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {
+            "A": {"Type": "Parallel", "Retry": retry, "Catch": catch, "Arguments": {"a": ["{% 1 + 'x' %}"]}, "End": true,
+                "Branches": [{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}]},
+            "B": {"Type": "Wait", "Seconds": "{% -1 %}", "End": true},
+        }}),
+        json!({}),
+        vec![(1, fired(1))],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 ParallelStateEntered A {}
+                3 <- 0 EvaluationFailed Arguments/a[0]: An error occurred while executing the state 'A' (entered at the event id #2). The JSONata expression '1 + 'x'' specified for the field 'Arguments/a[0]' threw an error during evaluation. T2002: The right side of the "+" operator must evaluate to a number
+                > timer 1 at 1s
+            1s TimerFired
+                4 <- 3 EvaluationFailed Arguments/a[0]: An error occurred while executing the state 'A' (entered at the event id #2). The JSONata expression '1 + 'x'' specified for the field 'Arguments/a[0]' threw an error during evaluation. T2002: The right side of the "+" operator must evaluate to a number
+                5 <- 4 ParallelStateFailed
+                6 <- 5 ParallelStateExited A {"Error":"States.QueryEvaluationError","Cause":"An error occurred while executing the state 'A' (entered at the event id #2). The JSONata expression '1 + 'x'' specified for the field 'Arguments/a[0]' threw an error during evaluation. T2002: The right side of the \"+\" operator must evaluate to a number"} $error="States.QueryEvaluationError"
+                7 <- 6 WaitStateEntered B {"Error":"States.QueryEvaluationError","Cause":"An error occurred while executing the state 'A' (entered at the event id #2). The JSONata expression '1 + 'x'' specified for the field 'Arguments/a[0]' threw an error during evaluation. T2002: The right side of the \"+\" operator must evaluate to a number"}
+                8 <- 7 EvaluationFailed Seconds: An error occurred while executing the state 'B' (entered at the event id #7). The Seconds field must not be negative: -1
+                9 <- 8 ExecutionFailed States.QueryEvaluationError An error occurred while executing the state 'B' (entered at the event id #7). The Seconds field must not be negative: -1
+                > Failed { error: Some("States.QueryEvaluationError"), cause: Some("An error occurred while executing the state 'B' (entered at the event id #7). The Seconds field must not be negative: -1") }
+        "#]],
+    );
+}
+
+#[test]
+fn a_jsonata_choice_takes_the_rules_own_output() {
+    check(
+        json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {
+            "A": {"Type": "Choice", "Output": 0, "Default": "B", "Choices": [
+                {"Condition": "{% $states.input.n > 5 %}", "Next": "B", "Output": "large"},
+                {"Condition": "{% $states.input.n > 1 %}", "Next": "B", "Output": {"n": "{% $states.input.n %}"}, "Assign": {"x": 1}},
+            ]},
+            "B": {"Type": "Choice", "Choices": [{"Condition": "{% 'yes' %}", "Next": "C"}]},
+            "C": {"Type": "Succeed"},
+        }}),
+        json!({"n": 2}),
+        vec![],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 ChoiceStateEntered A {"n":2}
+                3 <- 2 ChoiceStateExited A {"n":2} $x=1
+                4 <- 3 ChoiceStateEntered B {"n":2}
+                5 <- 3 EvaluationFailed Choices[0]/Condition: An error occurred while executing the state 'B' (entered at the event id #4). The JSONata expression ''yes'' specified for the field 'Choices[0]/Condition' returned an unexpected result type. Expected 'boolean', but was 'string' for value: "yes"
+                6 <- 5 ExecutionFailed States.QueryEvaluationError An error occurred while executing the state 'B' (entered at the event id #4). The JSONata expression ''yes'' specified for the field 'Choices[0]/Condition' returned an unexpected result type. Expected 'boolean', but was 'string' for value: "yes"
+                > Failed { error: Some("States.QueryEvaluationError"), cause: Some("An error occurred while executing the state 'B' (entered at the event id #4). The JSONata expression ''yes'' specified for the field 'Choices[0]/Condition' returned an unexpected result type. Expected 'boolean', but was 'string' for value: \"yes\"") }
+        "#]],
+    );
+}
+
+#[test]
+fn a_runtime_error_ends_the_execution_wherever_it_happens() {
+    let bad = json!({"StartAt": "X", "States": {"X": {"Type": "Pass", "Parameters": {"m.$": "$.nope"}, "End": true}}});
+    let good = json!({"StartAt": "Y", "States": {"Y": {"Type": "Wait", "Seconds": 9, "End": true}}});
+    let catch = json!([{"ErrorEquals": ["States.ALL"], "Next": "C"}]);
+    check(
+        json!({"StartAt": "P", "States": {
+            "P": {"Type": "Parallel", "Branches": [good, bad], "Catch": catch, "End": true},
+            "C": {"Type": "Succeed"},
+        }}),
+        json!({"x": "a"}),
+        vec![],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 ParallelStateEntered P {"x":"a"}
+                3 <- 2 ParallelStateStarted
+                4 <- 3 WaitStateEntered Y {"x":"a"}
+                > timer 1 at 9s
+                5 <- 3 PassStateEntered X {"x":"a"}
+                6 <- 5 ExecutionFailed States.Runtime An error occurred while executing the state 'X' (entered at the event id #5). The JSONPath '$.nope' specified for the field 'm.$' could not be found in the input '{"x":"a"}'
+                > cancel timer 1
+                > Failed { error: Some("States.Runtime"), cause: Some("An error occurred while executing the state 'X' (entered at the event id #5). The JSONPath '$.nope' specified for the field 'm.$' could not be found in the input '{\"x\":\"a\"}'") }
+        "#]],
+    );
+}
+
+/// Each turn of the loop nests its input once more.
+#[test]
+fn data_cannot_nest_without_end() {
+    let definition = json!({"StartAt": "A", "States": {
+        "A": {"Type": "Pass", "Parameters": {"a.$": "$"}, "Next": "B"},
+        "B": {"Type": "Choice", "Choices": [{"Variable": "$.stop", "IsPresent": true, "Next": "C"}], "Default": "A"},
+        "C": {"Type": "Succeed"},
+    }});
+    let mut execution = execution(&definition, json!({}));
+    let commands = step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    let Some(Command::Finish(starmap_asl::Outcome::Failed { cause, .. })) = commands.last() else { panic!() };
+    expect!["An error occurred while executing the state 'A' (entered at the event id #398). The state/task 'A' returned a result nested deeper than 100 levels."].assert_eq(cause.as_deref().unwrap());
 }

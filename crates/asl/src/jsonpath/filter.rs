@@ -34,11 +34,16 @@ pub(super) enum Comparison {
     In,
     NotIn,
     Contains,
+    SubsetOf,
+    AnyOf,
+    NoneOf,
+    Size,
+    Empty,
 }
 
 impl Comparison {
     /// Longer tokens first, so that `<=` is not read as `<`.
-    pub(super) const TOKENS: [(&'static str, Comparison); 9] = [
+    pub(super) const TOKENS: [(&'static str, Comparison); 14] = [
         ("==", Comparison::Equal),
         ("!=", Comparison::NotEqual),
         ("<=", Comparison::LessOrEqual),
@@ -48,6 +53,11 @@ impl Comparison {
         ("in ", Comparison::In),
         ("nin ", Comparison::NotIn),
         ("contains ", Comparison::Contains),
+        ("subsetof ", Comparison::SubsetOf),
+        ("anyof ", Comparison::AnyOf),
+        ("noneof ", Comparison::NoneOf),
+        ("size ", Comparison::Size),
+        ("empty ", Comparison::Empty),
     ];
 
     fn holds(self, left: &Value, right: &Value) -> bool {
@@ -71,7 +81,32 @@ impl Comparison {
             Comparison::In => member(left, right),
             Comparison::NotIn => !member(left, right),
             Comparison::Contains => member(right, left),
+            Comparison::SubsetOf => lists(left, right).is_some_and(|left| left.iter().all(|item| member(item, right))),
+            Comparison::AnyOf => lists(left, right).is_some_and(|left| left.iter().any(|item| member(item, right))),
+            Comparison::NoneOf => lists(left, right).is_some_and(|left| !left.iter().any(|item| member(item, right))),
+            Comparison::Size => {
+                // A size may be told as a number or by another list.
+                let wanted = right.as_u64().or_else(|| length(right));
+                wanted.is_some() && length(left) == wanted
+            }
+            Comparison::Empty => {
+                right.as_bool().is_some_and(|wanted| length(left).map(|length| length == 0) == Some(wanted))
+            }
         }
+    }
+}
+
+/// The left one of two lists.
+fn lists<'v>(left: &'v Value, right: &Value) -> Option<&'v Vec<Value>> {
+    left.as_array().filter(|_| right.is_array())
+}
+
+/// Of a list or a text.
+fn length(value: &Value) -> Option<u64> {
+    match value {
+        Value::Array(items) => Some(items.len() as u64),
+        Value::String(text) => Some(text.chars().count() as u64),
+        _ => None,
     }
 }
 

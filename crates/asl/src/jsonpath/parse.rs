@@ -178,6 +178,9 @@ impl Function {
     }
 }
 
+/// Most steps of a path: what a path makes, others walk over.
+const SEGMENTS_MAX: usize = 256;
+
 /// How deep `[?(@.a[?(…)])]` may nest: paths come from people, stacks are finite.
 const FILTER_DEPTH_MAX: usize = 32;
 
@@ -206,6 +209,9 @@ impl<'a> Parser<'a> {
     fn segments(&mut self) -> Result<Vec<Segment>, ParseError> {
         let mut segments = Vec::new();
         loop {
+            if segments.len() > SEGMENTS_MAX {
+                return Err(self.error(&format!("a path has at most {SEGMENTS_MAX} steps")));
+            }
             if self.eat("..") {
                 let selectors = if self.eat("[") { self.brackets()? } else { vec![self.dot_selector()?] };
                 segments.push(Segment::Descendants(selectors));
@@ -510,6 +516,8 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_refused_and_not_followed() {
+        assert!(JsonPath::parse(&format!("${}", ".a".repeat(256))).is_ok());
+        assert!(JsonPath::parse(&format!("${}", ".a".repeat(100_000))).is_err());
         let text = format!("$[?({}@.a{})]", "(".repeat(100_000), ")".repeat(100_000));
         assert!(JsonPath::parse(&text).is_err());
     }

@@ -21,6 +21,32 @@ pub enum NotFound {
         /// The part of the path up to the missing step, in bracket notation.
         path: String,
     },
+    /// A name was looked for in something that is no object.
+    #[error(
+        "Expected to find an object with property {property} in path {path} but found '{class}'. This is not a json object according to the JsonProvider: 'com.jayway.jsonpath.spi.json.JacksonJsonNodeJsonProvider'."
+    )]
+    NoObject {
+        /// The name in brackets.
+        property: String,
+        /// The part of the path up to what is no object.
+        path: String,
+        /// What it is, by the name of its class.
+        class: &'static str,
+    },
+    /// An index was looked for in something that is no array.
+    #[error("Filter: {filter} can only be applied to arrays. Current context is: {context}")]
+    NoArray {
+        /// The index in brackets.
+        filter: String,
+        /// What it is, as JSON.
+        context: String,
+    },
+    /// An index was looked for in null.
+    #[error("The path {path} is null")]
+    Null {
+        /// The part of the path up to the null.
+        path: String,
+    },
     /// A function got something it cannot work on.
     #[error("{path}: the function needs {needs}")]
     Function {
@@ -83,6 +109,12 @@ pub(super) fn select<'a>(path: &JsonPath, root: &'a Value, start: &'a Value) -> 
             }
         }
         if next.is_empty() && definite {
+            if let ([value], Segment::Child(selectors)) = (current.as_slice(), segment)
+                && let [selector] = selectors.as_slice()
+                && let Some(not_found) = wrong_type(selector, value, &path.segments[..index])
+            {
+                return Err(not_found);
+            }
             let is_last = index + 1 == path.segments.len();
             return Err(match is_last {
                 true => NotFound::NoResults { path: path.normalized() },
@@ -92,6 +124,30 @@ pub(super) fn select<'a>(path: &JsonPath, root: &'a Value, start: &'a Value) -> 
         current = next;
     }
     Ok(current.into_iter().map(Cow::Borrowed).collect())
+}
+
+/// What Jayway's JsonPath says of a step into something that has no such steps.
+fn wrong_type(selector: &Selector, value: &Value, before: &[Segment]) -> Option<NotFound> {
+    match (selector, value) {
+        (Selector::Name(_), Value::Object(_)) | (Selector::Index(_), Value::Array(_)) => None,
+        (Selector::Name(_), other) => {
+            let class = match other {
+                Value::Null => "null",
+                Value::Bool(_) => "com.fasterxml.jackson.databind.node.BooleanNode",
+                Value::Number(number) if number.is_f64() => "com.fasterxml.jackson.databind.node.DoubleNode",
+                Value::Number(_) => "com.fasterxml.jackson.databind.node.IntNode",
+                Value::String(_) => "com.fasterxml.jackson.databind.node.TextNode",
+                Value::Array(_) => "com.fasterxml.jackson.databind.node.ArrayNode",
+                Value::Object(_) => "com.fasterxml.jackson.databind.node.ObjectNode",
+            };
+            Some(NotFound::NoObject { property: format!("[{selector}]"), path: normalize(before), class })
+        }
+        (Selector::Index(_), Value::Null) => Some(NotFound::Null { path: normalize(before) }),
+        (Selector::Index(_), other) => {
+            Some(NotFound::NoArray { filter: format!("[{selector}]"), context: other.to_string() })
+        }
+        _ => None,
+    }
 }
 
 fn children<'a>(selectors: &[Selector], root: &'a Value, value: &'a Value, found: &mut Vec<&'a Value>) {
@@ -239,6 +295,18 @@ mod tests {
         check("$.book[?(@.price > 10 && @.price < $.bicycle.price)].title", &root, Ok(json!(["b"])));
         check("$.book[?(@.price == 22.0 || @.title == 'a')].title", &root, Ok(json!(["a", "c"])));
         check("$.book[?(@.title in ['a', 'c'])].price", &root, Ok(json!([8.95, 22])));
+        check(
+            "$.book[?(@.title anyof ['a'])].price",
+            &json!({"book": [{"title": ["a", "b"], "price": 1}]}),
+            Ok(json!([1])),
+        );
+        check(
+            "$.book[?(@.title subsetof ['a'])].price",
+            &json!({"book": [{"title": ["a", "b"], "price": 1}]}),
+            Ok(json!([])),
+        );
+        check("$.book[?(@.title size 1)].price", &root, Ok(json!([8.95, 12.99, 22])));
+        check("$.book[?(@.title empty false)].price", &root, Ok(json!([8.95, 12.99, 22])));
         check("$.book.length()", &root, Ok(json!(3)));
         check("$..price.max()", &root, Ok(json!(22.0)));
         check("$.bicycle.keys()", &root, Ok(json!(["price"])));
@@ -250,6 +318,15 @@ mod tests {
         check("$.a.b", &root, Ok(json!(null)));
         check("$.x", &root, Err("No results for path: $['x']"));
         check("$.x.y.z", &root, Err("Missing property in path $['x']"));
+        check(
+            "$.list.x",
+            &root,
+            Err(
+                "Expected to find an object with property ['x'] in path $['list'] but found 'com.fasterxml.jackson.databind.node.ArrayNode'. This is not a json object according to the JsonProvider: 'com.jayway.jsonpath.spi.json.JacksonJsonNodeJsonProvider'.",
+            ),
+        );
+        check("$.a[0]", &root, Err("Filter: [0] can only be applied to arrays. Current context is: {\"b\":null}"));
+        check("$.a.b[0]", &root, Err("The path $['a']['b'] is null"));
         check("$.list[1]", &root, Err("No results for path: $['list'][1]"));
         check("$.list[-2]", &root, Err("No results for path: $['list'][-2]"));
         check("$.x[*]", &root, Ok(json!([])));

@@ -10,6 +10,7 @@ use starmap_jsonata::{Bindings, Evaluated, Expression, Host};
 use crate::expression::Environment;
 use crate::random::Random;
 use crate::time::Timestamp;
+use crate::variables::{is_name, is_name_part};
 
 /// The one name that is no workflow variable.
 const STATES: &str = "states";
@@ -20,6 +21,8 @@ pub(crate) struct Query {
     expression: Expression,
     /// The workflow variables it reads: those that it does not bind itself and that are no functions.
     variables: BTreeSet<String>,
+    /// Every `$name` in the text: a workflow variable hides a function of the same name.
+    mentioned: BTreeSet<String>,
     reads_states: bool,
     reads_context: bool,
 }
@@ -88,7 +91,7 @@ impl Query {
                 return Err(Problem::Unsupported(format!("Reference to '$states.{field}' is not supported here.")));
             }
         }
-        Ok(Query { expression, variables, reads_states, reads_context })
+        Ok(Query { expression, variables, mentioned: mentioned(text), reads_states, reads_context })
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -103,7 +106,7 @@ impl Query {
     /// What it threw, with the separator that AWS puts before it.
     pub(crate) fn evaluate(&self, environment: &mut Environment<'_>) -> Result<Answer, String> {
         let mut bindings = Bindings::new();
-        for name in &self.variables {
+        for name in &self.mentioned {
             if let Some(value) = environment.variables.shared(name) {
                 bindings.insert(name.as_str(), Arc::clone(value));
             }
@@ -128,6 +131,14 @@ impl Query {
             Err(error) => Err(format!(". {error}")),
         }
     }
+}
+
+/// The names behind a `$`. Those in quotes and comments are found, too, and do no harm.
+fn mentioned(text: &str) -> BTreeSet<String> {
+    let parts = text.split('$').skip(1);
+    parts
+        .filter_map(|part| part.split(|c| !is_name_part(c)).next().filter(|name| is_name(name)).map(str::to_owned))
+        .collect()
 }
 
 impl fmt::Debug for Query {
@@ -200,6 +211,13 @@ mod tests {
         {
             assert_eq!(Query::parse(text, Offered::Nothing).unwrap().reads_context, reads_context, "{text}");
         }
+    }
+
+    #[test]
+    fn a_variable_hides_a_function() {
+        assert_eq!(mentioned("$sum($v.list) + $x1.$y"), ["sum", "v", "x1", "y"].map(str::to_owned).into());
+        let query = Query::parse("$v", Offered::Nothing).unwrap();
+        assert!(query.mentioned.contains("v"));
     }
 
     #[test]

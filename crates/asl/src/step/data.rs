@@ -16,7 +16,7 @@ use crate::error::{DATA_LIMIT_EXCEEDED, Failure, RESULT_PATH_MATCH_FAILURE};
 use crate::execution::Branch;
 use crate::expression::{Environment, States, Type};
 use crate::retry::ResultPath;
-use crate::size::exceeds;
+use crate::size::{DEPTH_MAX, exceeds, is_deeper_than};
 use crate::template::{Computed, Template};
 
 /// Most that one `Assign` may store, and most that an execution may hold, as JSON text.
@@ -106,6 +106,7 @@ impl Step<'_> {
             }
             None => input,
         };
+        check_depth(&arguments, &state.name)?;
         let stage = match state.language {
             QueryLanguage::JsonPath => Stage::AfterParameters,
             QueryLanguage::Jsonata => Stage::AfterArguments,
@@ -200,6 +201,7 @@ impl Step<'_> {
     ) -> Result<BTreeMap<String, Arc<Value>>, Failure> {
         let Some(template) = assign else { return Ok(BTreeMap::new()) };
         let assigned = self.evaluate(branch, state, view, |environment| template.evaluate(environment))?;
+        check_depth(&assigned, &state.name)?;
         if exceeds(&assigned, ASSIGN_BYTES_MAX) {
             let cause = format!(
                 "The state/task '{}' assigned variables with a size exceeding the maximum number of bytes service limit.",
@@ -294,6 +296,7 @@ impl Step<'_> {
 
     /// Refuses what is larger than the payload limit. `producer` is the state or task as AWS's message names it.
     pub(super) fn check_size(&self, value: &Value, producer: &str) -> Result<(), Failure> {
+        check_depth(value, producer)?;
         let Some(bytes_max) = self.execution.options.payload_bytes_max else { return Ok(()) };
         if !exceeds(value, bytes_max) {
             return Ok(());
@@ -303,6 +306,15 @@ impl Step<'_> {
         );
         Err(Failure::new(DATA_LIMIT_EXCEEDED, cause))
     }
+}
+
+/// Refuses what others could not read. `producer` is the state or task.
+fn check_depth(value: &Value, producer: &str) -> Result<(), Failure> {
+    if !is_deeper_than(value, DEPTH_MAX) {
+        return Ok(());
+    }
+    let cause = format!("The state/task '{producer}' returned a result nested deeper than {DEPTH_MAX} levels.");
+    Err(Failure::runtime(cause))
 }
 
 /// `ResultPath`, applied.

@@ -234,6 +234,9 @@ impl<'a> Step<'a> {
         }
         match state.kind {
             Kind::Map(_) if !failure.is_fatal => self.fail_after(id, branch, state, failure, EventKind::MapStateFailed),
+            Kind::Parallel(_) if !failure.is_fatal => {
+                self.fail_after(id, branch, state, failure, EventKind::ParallelStateFailed);
+            }
             _ => self.fail(id, branch, state, failure),
         }
     }
