@@ -99,7 +99,7 @@ fn answer(params: &Value) -> Option<Value> {
     };
     match begin(&request(params), &identity, Timestamp(1_764_000_000_000)) {
         Ok(Begun::Done(outcome)) => Some(wire(&outcome)),
-        Ok(Begun::NeedsCall(_)) => None,
+        Ok(Begun::NeedsCall(_) | Begun::NeedsItems(_)) => None,
         Err(error) => {
             let code = match error {
                 Error::InvalidDefinition(_) => "InvalidDefinition",

@@ -41,4 +41,4 @@ mod text;
 
 pub use outcome::{ErrorDetails, HttpRequest, HttpResponse, Inspection, Outcome, Status};
 pub use request::{Configuration, Error, Identity, Level, Mock, Request, ValidationMode};
-pub use run::{Answer, Begun, Pending, begin};
+pub use run::{Answer, Begun, Pending, PendingItems, begin};

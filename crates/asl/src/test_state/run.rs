@@ -15,7 +15,7 @@ use crate::error::{Failure, TIMEOUT};
 use crate::event::{Event, MapRunId, TimerId};
 use crate::execution::{Execution, ExecutionContext, Given, Options};
 use crate::history::{EventKind, StateType};
-use crate::map_run::MapRunSpec;
+use crate::map_run::{Batching, ItemSource, MapRunSpec, NotSelected, ReaderRequest};
 use crate::resource::{Pattern, Resource};
 use crate::step::{Inspector, Stage, step_inspected};
 use crate::time::Timestamp;
@@ -33,6 +33,19 @@ pub enum Begun {
     Done(Box<Outcome>),
     /// Somebody must make a call first.
     NeedsCall(Box<Pending>),
+    /// Somebody must read the items of a Map out of its reader's data first.
+    NeedsItems(Box<PendingItems>),
+}
+
+/// A test of a Map that waits for what its ItemReader reads.
+#[derive(Debug)]
+pub struct PendingItems {
+    test: Test,
+    map_run: MapRunId,
+    spec: Arc<MapRunSpec>,
+    request: Arc<ReaderRequest>,
+    data: String,
+    at: Timestamp,
 }
 
 /// A test that waits for the answer to its call.
@@ -98,11 +111,48 @@ pub fn begin(request: &Request, identity: &Identity, at: Timestamp) -> Result<Be
         mocked,
         variables: variables.into_iter().collect(),
         map: None,
+        pointed: false,
+        batches: None,
         answered: 0,
         notes,
     };
     let commands = test.feed(at, Event::Started)?;
     test.go_on(at, commands)
+}
+
+impl PendingItems {
+    /// How the data are to be read.
+    pub fn request(&self) -> &ReaderRequest {
+        &self.request
+    }
+
+    /// What the reader would find in its source.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+
+    /// Goes on with the items, or the error's name and its cause.
+    ///
+    /// # Errors
+    /// [`Error`] for a request that is refused after all, because it does not fit the items.
+    pub fn finish(self, items: Result<Vec<Value>, (String, String)>) -> Result<Outcome, Error> {
+        let PendingItems { mut test, map_run, spec, request, at, .. } = self;
+        let event = match items {
+            Err((error, cause)) => Event::MapRunFailed { map_run, error, cause },
+            Ok(items) => {
+                let items: Vec<Arc<Value>> = items.into_iter().map(Arc::new).collect();
+                let read: Value = items.iter().map(|item| Value::clone(item)).collect();
+                test.pointed = request.items_pointer.is_some();
+                test.seen.stages.insert(Stage::AfterItemsPath, read);
+                test.answer_map(map_run, &spec, &items)?
+            }
+        };
+        let commands = test.feed(at, event)?;
+        match test.go_on(at, commands)? {
+            Begun::Done(outcome) => Ok(*outcome),
+            Begun::NeedsCall(_) | Begun::NeedsItems(_) => Ok(broken("the state asked for something more")),
+        }
+    }
 }
 
 impl Pending {
@@ -125,7 +175,7 @@ impl Pending {
         let mut outcome = match begun {
             Ok(Begun::Done(outcome)) => *outcome,
             // One state makes one call; a second one would be a mistake of ours.
-            Ok(Begun::NeedsCall(_)) => broken("the state asked for a second call"),
+            Ok(Begun::NeedsCall(_) | Begun::NeedsItems(_)) => broken("the state asked for something more"),
             Err(error) => broken(&error.to_string()),
         };
         if let (Level::Trace, Some(inspection), Some((request, response))) = (level, &mut outcome.inspection, http) {
@@ -213,6 +263,10 @@ struct Test {
     variables: BTreeMap<String, Value>,
     /// What the Map asked for.
     map: Option<MapFacts>,
+    /// Whether the Map's items were found by an ItemsPointer.
+    pointed: bool,
+    /// The Map's batches.
+    batches: Option<Value>,
     /// Branches of a Parallel that were answered.
     answered: usize,
     notes: Vec<String>,
@@ -251,7 +305,19 @@ impl Test {
                     Some(event) => event,
                     None => return Ok(Begun::NeedsCall(Box::new(Pending { test: self, invocation: *invocation }))),
                 },
-                Some(Question::MapRun(map_run, spec)) => self.answer_map(map_run, &spec)?,
+                Some(Question::MapRun(map_run, spec)) => match &spec.items {
+                    ItemSource::Given(items) => self.answer_map(map_run, &spec, items)?,
+                    ItemSource::Reader(request) => {
+                        let Some(data) = self.configuration.map_item_reader_data.clone() else {
+                            return Err(Error::validation(
+                                "ItemReader data must be specified when testing a Map state with ItemReader specified.",
+                            ));
+                        };
+                        let request = Arc::clone(request);
+                        let pending = PendingItems { test: self, map_run, spec, request, data, at };
+                        return Ok(Begun::NeedsItems(Box::new(pending)));
+                    }
+                },
                 Some(Question::Wait(timer, due)) => {
                     if due > self.began.plus_seconds(DURATION_S_MAX) {
                         let over = Stand::Failed { error: Some(TIMEOUT.to_owned()), cause: None };
@@ -323,14 +389,33 @@ impl Test {
     }
 
     /// The mock's answer to a Map.
-    fn answer_map(&mut self, map_run: MapRunId, spec: &MapRunSpec) -> Result<Event, Error> {
+    fn answer_map(&mut self, map_run: MapRunId, spec: &MapRunSpec, items: &[Arc<Value>]) -> Result<Event, Error> {
         let (count, percentage) = (spec.tolerated_failure_count, spec.tolerated_failure_percentage);
         self.map = Some(MapFacts {
             max_concurrency: spec.max_concurrency.unwrap_or(0).into(),
             tolerated_failure_count: count,
             tolerated_failure_percentage: percentage,
         });
-        let iterations = spec.given_items().len() as u64;
+        let mut inputs = Vec::with_capacity(items.len());
+        for (index, item) in (0..).zip(items) {
+            match spec.selection.select(index, Arc::clone(item), SOURCE) {
+                Ok(input) => inputs.push(input),
+                Err(NotSelected { error, cause }) => return Ok(Event::MapRunFailed { map_run, error, cause }),
+            }
+        }
+        if self.tested.has("ItemSelector") || self.tested.has("Parameters") {
+            let selected = inputs.iter().map(|input| Value::clone(input)).collect();
+            self.seen.stages.insert(Stage::AfterItemSelector, selected);
+        }
+        let iterations = match &spec.batching {
+            None => inputs.len() as u64,
+            Some(batching) => {
+                let batches = batches(batching, inputs);
+                let count = batches.len() as u64;
+                self.batches = Some(Value::Array(batches));
+                count
+            }
+        };
         let failures = self.configuration.map_iteration_failure_count.unwrap_or(0);
         if failures > iterations {
             return Err(Error::validation(
@@ -446,10 +531,10 @@ impl Test {
             },
             after_parameters: seen(AfterParameters),
             after_arguments: seen(AfterArguments),
-            after_items_path: seen(AfterItemsPath),
-            after_items_pointer: None,
+            after_items_path: seen(AfterItemsPath).filter(|_| !self.pointed),
+            after_items_pointer: self.seen.stages.get(&AfterItemsPath).filter(|_| self.pointed).map(text::write),
             after_item_selector: seen(AfterItemSelector),
-            after_item_batcher: None,
+            after_item_batcher: self.batches.as_ref().map(text::write),
             result: seen(Result),
             after_result_selector: seen(AfterResultSelector),
             after_result_path: seen(AfterResultPath),
@@ -462,6 +547,31 @@ impl Test {
             response: None,
         }
     }
+}
+
+/// Where an item came from, as `$$.Map.Item.Source` says it of items that the state had.
+const SOURCE: &str = "STATE_DATA";
+
+/// The inputs of the children that get items in batches.
+fn batches(batching: &Batching, items: Vec<Arc<Value>>) -> Vec<Value> {
+    let items_max = batching.items_max.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX);
+    let bytes_max = batching.input_bytes_max.and_then(|max| usize::try_from(max).ok()).unwrap_or(PAYLOAD_BYTES_MAX);
+    let bytes_around = batching.input_of(Vec::new()).to_string().len();
+    let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), bytes_around);
+    for item in items {
+        // With the comma before it.
+        let more = item.to_string().len() + 1;
+        if !batch.is_empty() && (batch.len() >= items_max || bytes + more > bytes_max) {
+            batches.push(batching.input_of(std::mem::take(&mut batch)));
+            bytes = bytes_around;
+        }
+        bytes += more;
+        batch.push(Arc::unwrap_or_clone(item));
+    }
+    if !batch.is_empty() {
+        batches.push(batching.input_of(batch));
+    }
+    batches
 }
 
 enum Question {

@@ -77,6 +77,9 @@ pub struct TestStateArgs {
     /// Iterations of the Map that failed
     #[arg(long, value_name = "N")]
     map_iteration_failure_count: Option<u64>,
+    /// What the Map's ItemReader reads, as it is in the source: a text, or file://PATH
+    #[arg(long, value_name = "TEXT")]
+    map_item_reader_data: Option<String>,
     /// Print the outcome only, and not the data between the state's fields
     #[arg(long)]
     outcome_only: bool,
@@ -260,11 +263,17 @@ fn test_state(args: &TestStateArgs, printer: &Printer) -> anyhow::Result<ExitCod
         configuration: Some(Configuration {
             retrier_retry_count: args.retrier_retry_count,
             map_iteration_failure_count: args.map_iteration_failure_count,
+            map_item_reader_data: given(args.map_item_reader_data.as_ref())?,
             ..Configuration::default()
         }),
     };
     let outcome = match begin(&request, &identity(), session::now()) {
-        Ok(Begun::Done(outcome)) => outcome,
+        Ok(Begun::Done(outcome)) => *outcome,
+        Ok(Begun::NeedsItems(pending)) => {
+            let items = starmap_engine::items::read_text(pending.request(), pending.data());
+            let items = items.map_err(|failed| (failed.error, failed.cause));
+            pending.finish(items).map_err(|error| exit::usage(error.to_string()))?
+        }
         Ok(Begun::NeedsCall(_)) => return Err(exit::usage(NO_CALLS)),
         Err(Error::Validation(message)) if message.starts_with("RoleArn") => return Err(exit::usage(NO_CALLS)),
         Err(error) => return Err(exit::usage(error.to_string())),

@@ -30,7 +30,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
-use starmap_asl::{InputType, ReaderAction, ReaderRequest, ReaderTransformation};
+use starmap_asl::{InputType, ReaderAction, ReaderRequest, ReaderTransformation, Timestamp};
 
 use crate::limits::MAP_RUN_ITEMS_MAX;
 use crate::objects::{ListPage, ListRequest, ObjectError, ObjectInfo};
@@ -125,6 +125,50 @@ pub fn read(fetch: &dyn Fetch, request: &ReaderRequest, take: &mut Take<'_>) -> 
     match items(fetch, request, &mut counted) {
         Ok(()) | Err(Stop::Enough) => Ok(()),
         Err(Stop::Failed(failed)) => Err(failed),
+    }
+}
+
+/// Reads all items out of a text that stands for whatever object the reader names: what TestState is given.
+///
+/// # Errors
+/// [`Failed`] if the text is not what the reader expects.
+pub fn read_text(request: &ReaderRequest, text: &str) -> Result<Vec<Value>, Failed> {
+    // A listing's text is what S3 says of the objects.
+    if request.action == ReaderAction::ListObjects {
+        let listing = serde_json::from_str(text).map_err(|error| Failed::new(error.to_string()))?;
+        return match listing {
+            Value::Array(items) => Ok(items),
+            Value::Object(mut fields) => match fields.remove("Contents") {
+                Some(Value::Array(items)) => Ok(items),
+                _ => Err(Failed::new("The field 'Contents' is required but was missing")),
+            },
+            _ => Err(Failed::new("a listing must be an array of objects")),
+        };
+    }
+    let mut items = Vec::new();
+    read(&Text(text), request, &mut |item| {
+        items.push(item);
+        true
+    })?;
+    Ok(items)
+}
+
+/// One text under every name.
+struct Text<'a>(&'a str);
+
+impl Fetch for Text<'_> {
+    fn head(&self, _bucket: &str, key: &str) -> Result<ObjectInfo, ObjectError> {
+        let bytes = self.0.len() as u64;
+        Ok(ObjectInfo { key: key.to_owned(), bytes, etag: String::new(), modified_at: Timestamp(0) })
+    }
+
+    fn range(&self, _bucket: &str, _key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(Bytes::copy_from_slice(&self.0.as_bytes()[place(range.start)..place(range.end)]))
+    }
+
+    fn list(&self, bucket: &str, _request: ListRequest) -> Result<ListPage, ObjectError> {
+        Err(ObjectError::NoSuchBucket { bucket: bucket.to_owned() })
     }
 }
 

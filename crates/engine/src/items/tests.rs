@@ -211,3 +211,26 @@ fn what_is_not_there_is_told_in_s3s_words() {
     no_key.arguments = json!({ "Bucket": "b" });
     assert_eq!(all(&Memory::default(), &no_key), Err("The field 'Key' is required but was missing".to_owned()));
 }
+
+#[test]
+fn a_text_stands_for_whatever_object_the_reader_names() {
+    let request = |input_type, pointer: Option<&str>| ReaderRequest {
+        action: ReaderAction::GetObject,
+        arguments: json!({ "Bucket": "b", "Key": "k" }),
+        input_type: Some(input_type),
+        csv: CsvConfig { headers: CsvHeaders::FirstRow, delimiter: b',' },
+        items_max: None,
+        items_pointer: pointer.map(str::to_owned),
+        manifest_type: ManifestType::S3Inventory,
+        manifest_input_type: None,
+        transformation: ReaderTransformation::None,
+    };
+    let read = |request: ReaderRequest, text: &str| super::read_text(&request, text);
+    assert_eq!(read(request(InputType::Csv, None), "a,b\n1,2\n"), Ok(vec![json!({ "a": "1", "b": "2" })]));
+    assert_eq!(read(request(InputType::Json, None), "[1, {}]"), Ok(vec![json!(1), json!({})]));
+    assert_eq!(read(request(InputType::Json, Some("/x")), r#"{"x": [3]}"#), Ok(vec![json!(3)]));
+    assert_eq!(read(request(InputType::JsonLines, None), "1\n2\n"), Ok(vec![json!(1), json!(2)]));
+    let listing = ReaderRequest { action: ReaderAction::ListObjects, ..request(InputType::Json, None) };
+    assert_eq!(read(listing.clone(), r#"{"Contents": [{"Key": "k"}]}"#), Ok(vec![json!({ "Key": "k" })]));
+    assert!(read(listing, "7").is_err());
+}

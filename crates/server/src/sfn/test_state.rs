@@ -84,6 +84,10 @@ impl StepFunctions {
         };
         let outcome = match begin(request, &identity, self.now()).map_err(refused)? {
             Begun::Done(outcome) => *outcome,
+            Begun::NeedsItems(pending) => {
+                let items = starmap_engine::items::read_text(pending.request(), pending.data());
+                pending.finish(items.map_err(|failed| (failed.error, failed.cause))).map_err(refused)?
+            }
             Begun::NeedsCall(pending) => {
                 let role_arn = request.role_arn.clone().unwrap_or_default();
                 let invocation = pending.invocation().clone();
