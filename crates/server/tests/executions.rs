@@ -1,0 +1,88 @@
+//! Executions over the API: idempotent starts, stopping, listings and histories in pages.
+
+mod common;
+
+use common::{Api, FOREVER, PASS, text};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn starting_the_same_again_is_answered_again_as_long_as_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::open(folder.path());
+    let machine = api.machine("sky", FOREVER).await;
+    let start = |input: &str| json!({ "stateMachineArn": machine, "name": "one", "input": input });
+    let first = api.call("StartExecution", start(r#"{"z": 1}"#)).await;
+    assert_eq!(api.call("StartExecution", start(r#"{"z": 1}"#)).await, first);
+    let exists = format!("ExecutionAlreadyExists: Execution Already Exists: '{}'", text(&first["executionArn"]));
+    assert_eq!(api.refused("StartExecution", start(r#"{"z": 2}"#)).await, exists);
+
+    let stop = json!({ "executionArn": first["executionArn"], "error": "Enough", "cause": "clouds" });
+    let stopped = api.call("StopExecution", stop.clone()).await;
+    let described = api.call("DescribeExecution", json!({ "executionArn": first["executionArn"] })).await;
+    assert_eq!((&described["status"], &described["error"]), (&json!("ABORTED"), &json!("Enough")));
+    assert_eq!((&described["cause"], &described["stopDate"]), (&json!("clouds"), &stopped["stopDate"]));
+    assert_eq!(api.call("StopExecution", stop).await, stopped, "stopping again changes nothing");
+    assert_eq!(api.refused("StartExecution", start(r#"{"z": 1}"#)).await, exists, "it does not run any more");
+    api.close().await;
+}
+
+#[tokio::test]
+async fn listings_and_histories_come_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::open(folder.path());
+    let machine = api.machine("sky", PASS).await;
+    for number in 0..5 {
+        api.run(&machine, &format!("run-{number}")).await;
+    }
+    let pages = async |action: &str, mut members: Value, list: &str, key: &str| {
+        let mut pages = Vec::new();
+        loop {
+            let page = api.call(action, members.clone()).await;
+            let items = page[list].as_array().unwrap();
+            pages.push(items.iter().map(|item| item[key].to_string()).collect::<Vec<_>>());
+            match page.get("nextToken") {
+                Some(next) => members["nextToken"] = next.clone(),
+                None => return pages,
+            }
+        }
+    };
+    let list = json!({ "stateMachineArn": machine, "maxResults": 2, "statusFilter": "SUCCEEDED" });
+    let listed = pages("ListExecutions", list.clone(), "executions", "name").await;
+    assert_eq!(listed, [vec!["\"run-4\"", "\"run-3\""], vec!["\"run-2\"", "\"run-1\""], vec!["\"run-0\""]]);
+    let execution = format!("{}:run-0", machine.replace(":stateMachine:", ":execution:"));
+    let history = json!({ "executionArn": execution, "maxResults": 3 });
+    assert_eq!(pages("GetExecutionHistory", history.clone(), "events", "id").await, [vec!["1", "2", "3"], vec!["4"]]);
+    let backward = json!({ "executionArn": execution, "maxResults": 3, "reverseOrder": true });
+    assert_eq!(pages("GetExecutionHistory", backward.clone(), "events", "id").await, [vec!["4", "3", "2"], vec!["1"]]);
+
+    // A token is good for its own question only.
+    let mut other = backward;
+    other["nextToken"] = api.call("GetExecutionHistory", history).await["nextToken"].clone();
+    let refused = api.refused("GetExecutionHistory", other).await;
+    assert_eq!(refused, "InvalidToken: Invalid Token: 'Invalid token'");
+    api.close().await;
+}
+
+#[tokio::test]
+async fn a_worker_gets_a_task_and_answers_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::open(folder.path());
+    let activity = text(&api.call("CreateActivity", json!({ "name": "classify" })).await["activityArn"]);
+    let definition =
+        json!({ "StartAt": "T", "States": { "T": { "Type": "Task", "Resource": activity, "End": true } } });
+    let machine = api.machine("sky", &definition.to_string()).await;
+    let start = json!({ "stateMachineArn": machine, "name": "one", "input": r#"{"galaxy":7}"# });
+    let execution = text(&api.call("StartExecution", start).await["executionArn"]);
+    let task = api.call("GetActivityTask", json!({ "activityArn": activity, "workerName": "w" })).await;
+    assert_eq!(task["input"], r#"{"galaxy":7}"#);
+    api.call("SendTaskHeartbeat", json!({ "taskToken": task["taskToken"] })).await;
+    let answer = json!({ "taskToken": task["taskToken"], "output": r#"{"kind":"spiral"}"# });
+    let bad = json!({ "taskToken": task["taskToken"], "output": "spiral" });
+    assert!(api.refused("SendTaskSuccess", bad).await.starts_with("InvalidOutput: Invalid Output: '"));
+    api.call("SendTaskSuccess", answer.clone()).await;
+    let described = api.call("DescribeExecution", json!({ "executionArn": execution })).await;
+    assert_eq!((&described["status"], &described["output"]), (&json!("SUCCEEDED"), &json!(r#"{"kind":"spiral"}"#)));
+    let late = api.refused("SendTaskSuccess", answer).await;
+    assert!(late.starts_with("TaskTimedOut: ") || late.starts_with("TaskDoesNotExist: "), "{late}");
+    api.close().await;
+}
