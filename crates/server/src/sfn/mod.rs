@@ -12,6 +12,7 @@ mod events;
 mod executions;
 mod express;
 mod history;
+mod map_runs;
 mod paging;
 mod state_machines;
 mod tags;
@@ -74,6 +75,7 @@ impl StepFunctions {
             }
             "DescribeActivity" => self.describe_activity(&read(members, activities::One::read)?),
             "DescribeExecution" => self.describe_execution(&read(members, executions::One::read)?),
+            "DescribeMapRun" => self.describe_map_run(&read(members, map_runs::One::read)?),
             "DescribeStateMachine" => self.describe_state_machine(&read(members, state_machines::Describe::read)?),
             "DescribeStateMachineAlias" => self.describe_state_machine_alias(&read(members, aliases::One::read)?),
             "DescribeStateMachineForExecution" => {
@@ -83,6 +85,7 @@ impl StepFunctions {
             "GetExecutionHistory" => self.get_execution_history(&read(members, history::Get::read)?),
             "ListActivities" => self.list_activities(&read(members, state_machines::List::read)?),
             "ListExecutions" => self.list_executions(&read(members, executions::List::read)?),
+            "ListMapRuns" => self.list_map_runs(&read(members, map_runs::List::read)?),
             "ListStateMachineAliases" => self.list_state_machine_aliases(&read(members, versions::ListOf::read)?),
             "ListStateMachineVersions" => self.list_state_machine_versions(&read(members, versions::ListOf::read)?),
             "ListStateMachines" => self.list_state_machines(&read(members, state_machines::List::read)?),
@@ -99,6 +102,7 @@ impl StepFunctions {
             "TagResource" => self.tag_resource(&read(members, tags::TagResource::read)?).await,
             "TestState" => self.test_state(&read(members, test_state::read)?).await,
             "UntagResource" => self.untag_resource(&read(members, tags::UntagResource::read)?).await,
+            "UpdateMapRun" => self.update_map_run(read(members, map_runs::Update::read)?).await,
             "UpdateStateMachine" => self.update_state_machine(read(members, state_machines::Update::read)?).await,
             "UpdateStateMachineAlias" => self.update_state_machine_alias(read(members, aliases::Update::read)?).await,
             "ValidateStateMachineDefinition" => {
