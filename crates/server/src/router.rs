@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::limits::BODY_TIMEOUT;
+use crate::origin::{Hosts, refusal};
 
 /// What is answered.
 pub type Answer = Response<Full<Bytes>>;
@@ -35,6 +36,7 @@ pub trait Protocol: Send + Sync + 'static {
 #[derive(Clone, Default)]
 pub struct Router {
     protocols: Vec<Arc<dyn Protocol>>,
+    hosts: Hosts,
 }
 
 impl std::fmt::Debug for Router {
@@ -56,9 +58,21 @@ impl Router {
         self
     }
 
+    /// The same under other names; see [`Hosts`].
+    #[must_use]
+    pub fn known_as(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
+        if let Some(reason) = refusal(self.hosts, &head) {
+            tracing::warn!(reason, "request refused");
+            let body = serde_json::json!({ "__type": "AccessDeniedException", "message": reason });
+            return json(StatusCode::FORBIDDEN, body.to_string());
+        }
         if let Some(protocol) = self.protocols.iter().find(|protocol| protocol.takes(&head)) {
             return Arc::clone(protocol).serve(head, body).await;
         }
@@ -69,8 +83,8 @@ impl Router {
     }
 }
 
-fn json(status: StatusCode, body: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer

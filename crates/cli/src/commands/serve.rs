@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use starmap_engine::limits::Limits;
-use starmap_server::{Router, Server, StepFunctions};
+use starmap_server::{Hosts, Router, Server, StepFunctions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apis::{self, Apis};
@@ -54,7 +54,9 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         let session = Session::open_with(data_root, &settings, options, Limits::default(), connect).await?;
         let step_functions = Arc::new(StepFunctions::new(Arc::clone(&session.engine), Arc::new(now)));
         let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions));
-        let server = server.with_router(router);
+        // Whoever listens where others reach it is known by names of theirs.
+        let hosts = if args.listen.ip().is_loopback() { Hosts::Loopback } else { Hosts::Any };
+        let server = server.with_router(router.known_as(hosts));
         if printer.json() {
             printer.result(&json!({ "listening": format!("http://{address}") }).to_string());
         } else {
