@@ -119,6 +119,8 @@ pub enum Event {
         /// For people.
         cause: String,
     },
+    /// An execution that did not succeed goes on where it ended.
+    Redriven,
     /// Somebody asked for the execution to be aborted.
     StopRequested {
         /// As given to `StopExecution`.
@@ -146,6 +148,7 @@ impl Event {
             Event::MapRunStarted { .. } => "MapRunStarted",
             Event::MapRunSucceeded { .. } => "MapRunSucceeded",
             Event::MapRunFailed { .. } => "MapRunFailed",
+            Event::Redriven => "Redriven",
             Event::StopRequested { .. } => "StopRequested",
         }
     }

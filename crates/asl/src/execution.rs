@@ -68,6 +68,8 @@ pub struct Execution {
     pub(crate) issued: Issued,
     /// Every branch that waits for something. A branch that is being worked on is not in here.
     pub(crate) branches: BTreeMap<BranchId, Branch>,
+    /// Of an execution that ended without success: where its branches were. What a redrive goes on from.
+    pub(crate) halted: Option<BTreeMap<BranchId, Branch>>,
     pub(crate) pending: Pending,
     /// What TestState gives the state to see.
     pub(crate) given: Option<Given>,
@@ -186,6 +188,8 @@ pub(crate) struct Item {
 pub(crate) enum Activity {
     /// For its turn to enter its state.
     Ready,
+    /// For a redrive: its state has failed. Only in [`Execution::halted`].
+    Failed,
     Task {
         task: TaskId,
         resource: Resource,
@@ -251,6 +255,7 @@ impl Execution {
             last_event_id: 0,
             issued: Issued::default(),
             branches: BTreeMap::new(),
+            halted: None,
             pending: Pending::default(),
             given: None,
         }
@@ -281,6 +286,12 @@ impl Execution {
     /// what a driver must issue again after a replay.
     pub fn outstanding(&self) -> Vec<Command> {
         self.pending.commands.values().cloned().collect()
+    }
+
+    /// Whether [`Event::Redriven`](crate::Event::Redriven) would make it go on: it ended without success, and not
+    /// because its history was full.
+    pub fn is_redrivable(&self) -> bool {
+        self.halted.is_some()
     }
 
     /// Where the execution stands.

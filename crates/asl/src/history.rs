@@ -43,6 +43,9 @@ pub enum EventKind {
         error: Option<String>,
         cause: Option<String>,
     },
+    ExecutionRedriven {
+        redrive_count: u32,
+    },
 
     StateEntered {
         state_type: StateType,
@@ -234,6 +237,7 @@ impl EventKind {
             EventKind::ExecutionFailed { .. } => "ExecutionFailed",
             EventKind::ExecutionTimedOut => "ExecutionTimedOut",
             EventKind::ExecutionAborted { .. } => "ExecutionAborted",
+            EventKind::ExecutionRedriven { .. } => "ExecutionRedriven",
             EventKind::StateEntered { state_type, .. } => match state_type {
                 S::Task => "TaskStateEntered",
                 S::Map => "MapStateEntered",

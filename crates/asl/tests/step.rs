@@ -885,3 +885,50 @@ fn data_cannot_nest_without_end() {
     let Some(Command::Finish(starmap_asl::Outcome::Failed { cause, .. })) = commands.last() else { panic!() };
     expect!["An error occurred while executing the state 'A' (entered at the event id #398). The state/task 'A' returned a result nested deeper than 100 levels."].assert_eq(cause.as_deref().unwrap());
 }
+
+/// Where a redrive goes on: the state that failed, with all its retries, and no state that has succeeded.
+#[test]
+fn a_redrive_goes_on_where_the_execution_ended() {
+    let definition = json!({"StartAt": "A", "States": {
+        "A": {"Type": "Pass", "Next": "Both"},
+        "Both": {"Type": "Parallel", "End": true, "Branches": [
+            {"StartAt": "Good", "States": {"Good": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true}}},
+            {"StartAt": "Bad", "States": {"Bad": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true,
+                "Retry": [{"ErrorEquals": ["Flaky"], "MaxAttempts": 1, "IntervalSeconds": 1}]}}},
+            {"StartAt": "Slow", "States": {"Slow": {"Type": "Wait", "Seconds": 100, "End": true}}},
+        ]},
+    }});
+    let mut execution = execution(&definition, json!({}));
+    let failed = |task| Event::TaskFailed { task: TaskId(task), error: "Flaky".to_owned(), cause: String::new() };
+    let mut feed = |event: Event| {
+        let commands = step(&mut execution, Timestamp(0), event).unwrap();
+        let names: Vec<String> = commands
+            .iter()
+            .filter_map(|command| match command {
+                Command::Record(event) => Some(event.kind.name().to_owned()),
+                Command::InvokeTask(invocation) => Some(format!("invoke {} {}", invocation.task.0, invocation.state)),
+                Command::StartTimer { timer, .. } => Some(format!("timer {}", timer.0)),
+                Command::Finish(_) => Some("finish".to_owned()),
+                _ => None,
+            })
+            .collect();
+        names.join(", ")
+    };
+    feed(Event::Started);
+    feed(Event::TaskSucceeded { task: TaskId(1), output: json!("good") });
+    assert_eq!(feed(failed(2)), "TaskFailed, timer 2");
+    assert_eq!(feed(Event::TimerFired { timer: TimerId(2) }), "TaskScheduled, invoke 3 Bad");
+    assert_eq!(feed(Event::Redriven), "", "a running execution is not redriven");
+    assert_eq!(feed(failed(3)), "TaskFailed, WaitStateAborted, ParallelStateFailed, ExecutionFailed, finish");
+    // The branch that succeeded is not run again; the one that was aborted is.
+    assert_eq!(feed(Event::Redriven), "ExecutionRedriven, TaskScheduled, invoke 4 Bad, timer 3");
+    assert_eq!(feed(failed(4)), "TaskFailed, timer 4", "retries count from the start");
+    let stopped = Event::StopRequested { error: None, cause: None };
+    assert_eq!(feed(stopped), "ExecutionAborted, finish");
+    assert_eq!(feed(Event::Redriven), "ExecutionRedriven, TaskScheduled, invoke 5 Bad, timer 5");
+    assert_eq!(feed(Event::TimerFired { timer: TimerId(5) }), "WaitStateExited");
+    let done =
+        "TaskSucceeded, TaskStateExited, ParallelStateSucceeded, ParallelStateExited, ExecutionSucceeded, finish";
+    assert_eq!(feed(Event::TaskSucceeded { task: TaskId(5), output: json!("bad") }), done);
+    assert_eq!(feed(Event::Redriven), "", "what succeeded is not redriven");
+}

@@ -1,6 +1,6 @@
 //! Entering, leaving and failing states; branches beginning, ending and being aborted.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -33,6 +33,8 @@ pub(super) struct Step<'a> {
     inspector: Option<&'a mut dyn Inspector>,
     /// There is no place left in the history.
     is_full: bool,
+    /// While a failure goes up: where the branches were.
+    pub(super) failing: Option<BTreeMap<BranchId, Branch>>,
 }
 
 impl<'a> Step<'a> {
@@ -41,7 +43,7 @@ impl<'a> Step<'a> {
         at: Timestamp,
         inspector: Option<&'a mut dyn Inspector>,
     ) -> Step<'a> {
-        Step { execution, at, commands: Vec::new(), ready: VecDeque::new(), inspector, is_full: false }
+        Step { execution, at, commands: Vec::new(), ready: VecDeque::new(), inspector, is_full: false, failing: None }
     }
 
     pub(super) fn is_inspected(&self) -> bool {
@@ -138,7 +140,7 @@ impl<'a> Step<'a> {
         id
     }
 
-    fn queue(&mut self, id: BranchId, mut branch: Branch) {
+    pub(super) fn queue(&mut self, id: BranchId, mut branch: Branch) {
         branch.activity = Activity::Ready;
         self.execution.branches.insert(id, branch);
         self.ready.push_back(id);
@@ -164,7 +166,7 @@ impl<'a> Step<'a> {
     }
 
     /// What the state does, for the first time or again.
-    fn act(&mut self, id: BranchId, branch: Branch, state: &State) {
+    pub(super) fn act(&mut self, id: BranchId, branch: Branch, state: &State) {
         match &state.kind {
             Kind::Task(task) => self.task(id, branch, state, task),
             Kind::Map(map) => self.map(id, branch, state, map),
@@ -244,6 +246,7 @@ impl<'a> Step<'a> {
     /// The state has failed, and there is nothing more of its own to record.
     pub(super) fn fail(&mut self, id: BranchId, mut branch: Branch, state: &State, failure: Failure) {
         if failure.is_fatal {
+            self.note_failure(id, &branch);
             return self.fail_execution(branch.last_id, failure);
         }
         match self.retry_later(id, &mut branch, state, &failure) {
@@ -293,6 +296,7 @@ impl<'a> Step<'a> {
             return None;
         }
         branch.retries[index] += 1;
+        self.failing = None;
         let delay_ms = retrier.delay_ms(made, &mut self.execution.random);
         if let Some(inspector) = &mut self.inspector {
             inspector.retried(index, delay_ms);
@@ -314,6 +318,7 @@ impl<'a> Step<'a> {
         let Some(index) = catchers.iter().position(|catcher| matches(&catcher.errors, &failure)) else {
             return self.fail_branch(id, branch, failure);
         };
+        self.failing = None;
         let catcher = &catchers[index];
         if let Some(inspector) = &mut self.inspector {
             inspector.caught(index);
@@ -327,6 +332,7 @@ impl<'a> Step<'a> {
             Err(failure) => {
                 let failure = failure.in_state(&state.name, branch.entered_id);
                 if failure.is_fatal {
+                    self.note_failure(id, &branch);
                     return self.fail_execution(branch.last_id, failure);
                 }
                 self.fail_branch(id, branch, failure);
@@ -352,6 +358,7 @@ impl<'a> Step<'a> {
 
     /// Nobody in the branch wanted the failure.
     fn fail_branch(&mut self, id: BranchId, branch: Branch, failure: Failure) {
+        self.note_failure(id, &branch);
         let Some(parent) = branch.parent else {
             let Failure { error, cause, .. } = failure;
             self.record(branch.last_id, EventKind::ExecutionFailed { error: error.clone(), cause: cause.clone() });
@@ -394,7 +401,7 @@ impl<'a> Step<'a> {
         let state = current(&machine, &branch);
         match std::mem::replace(&mut branch.activity, Activity::Ready) {
             // It has not entered its state yet, so there is no state to abort.
-            Activity::Ready => return branch.last_id,
+            Activity::Ready | Activity::Failed => return branch.last_id,
             Activity::Task { task, timeout, heartbeat, .. } => {
                 self.cancel_task(task);
                 for timer in timeout.into_iter().chain(heartbeat.map(|heartbeat| heartbeat.timer)) {
@@ -437,11 +444,15 @@ impl<'a> Step<'a> {
             EventKind::ExecutionFailed { error: error.clone(), cause: cause.clone() },
         );
         self.finish(Outcome::Failed { error, cause });
+        // There is no room to go on.
+        self.execution.halted = None;
     }
 
     fn finish(&mut self, outcome: Outcome) {
         self.cancel_everything();
-        self.execution.branches.clear();
+        let branches = std::mem::take(&mut self.execution.branches);
+        let halted = self.failing.take().unwrap_or(branches);
+        self.execution.halted = (!matches!(outcome, Outcome::Succeeded { .. })).then_some(halted);
         self.ready.clear();
         self.execution.phase = Phase::Ended(outcome.clone());
         self.commands.push(Command::Finish(outcome));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `flow` | entering, leaving and failing states; branches beginning, ending and being aborted |
 //! | `effects` | asking for tasks, timers and map runs, and taking that back |
+//! | `redrive` | going on where an execution ended |
 //! | `inspect` | showing the values in between to TestState |
 //! | `data` | paths, templates and the context object, applied to a branch |
 //! | one per type of state | what the state does when it is entered and when it is answered |
@@ -20,6 +21,7 @@ mod inspect;
 mod map;
 mod parallel;
 mod pass;
+mod redrive;
 mod succeed;
 mod task;
 mod wait;
@@ -100,6 +102,7 @@ fn advance<'a>(
     let mut step = Step::new(execution, at, inspector);
     match (&step.execution.phase, event) {
         (Phase::NotStarted, Event::Started) => step.start(),
+        (Phase::Ended(_), Event::Redriven) => step.redrive(),
         (Phase::NotStarted | Phase::Ended(_), _) | (Phase::Running, Event::Started) => {}
         (Phase::Running, event) => step.answer(event),
     }
@@ -113,7 +116,7 @@ fn check(execution: &Execution, event: &Event) -> Result<(), StepError> {
         return Err(StepError::NotStarted { execution: id(), event: event.name() });
     }
     match *event {
-        Event::Started | Event::StopRequested { .. } => Ok(()),
+        Event::Started | Event::StopRequested { .. } | Event::Redriven => Ok(()),
         Event::TaskScheduled { task }
         | Event::TaskRefused { task, .. }
         | Event::TaskStarted { task }
@@ -143,7 +146,7 @@ impl Step<'_> {
     /// Hands an event to the branch that waits for it. Nobody waiting means a late answer.
     fn answer(&mut self, event: Event) {
         match event {
-            Event::Started => {}
+            Event::Started | Event::Redriven => {}
             Event::StopRequested { error, cause } => self.stop(error, cause),
             Event::TaskScheduled { task } => self.task_scheduled(task),
             Event::TaskRefused { task, cause } => self.task_refused(task, cause),

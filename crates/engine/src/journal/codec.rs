@@ -26,6 +26,7 @@ enum StoredEvent {
     MapRunStarted { map_run: u64, arn: String },
     MapRunSucceeded { map_run: u64, output: Value },
     MapRunFailed { map_run: u64, error: String, cause: String },
+    Redriven,
     StopRequested { error: Option<String>, cause: Option<String> },
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn event_to_text(event: &Event) -> String {
         Event::MapRunStarted { map_run, arn } => StoredEvent::MapRunStarted { map_run: map_run.0, arn },
         Event::MapRunSucceeded { map_run, output } => StoredEvent::MapRunSucceeded { map_run: map_run.0, output },
         Event::MapRunFailed { map_run, error, cause } => StoredEvent::MapRunFailed { map_run: map_run.0, error, cause },
+        Event::Redriven => StoredEvent::Redriven,
         Event::StopRequested { error, cause } => StoredEvent::StopRequested { error, cause },
     };
     serde_json::to_string(&stored).expect("strings, numbers and JSON values always serialise")
@@ -73,6 +75,7 @@ pub(crate) fn event_from_text(text: &str) -> Result<Event, String> {
         StoredEvent::MapRunFailed { map_run, error, cause } => {
             Event::MapRunFailed { map_run: MapRunId(map_run), error, cause }
         }
+        StoredEvent::Redriven => Event::Redriven,
         StoredEvent::StopRequested { error, cause } => Event::StopRequested { error, cause },
     })
 }
@@ -99,6 +102,7 @@ fn details(kind: &EventKind) -> Value {
         EventKind::ExecutionFailed { error, cause } | EventKind::ExecutionAborted { error, cause } => {
             present([("error", error.map(Value::String)), ("cause", cause.map(Value::String))])
         }
+        EventKind::ExecutionRedriven { redrive_count } => json!({ "redrive_count": redrive_count }),
         EventKind::StateEntered { name, input, .. } => json!({ "name": name, "input": *input }),
         EventKind::StateExited { name, output, assigned, .. } => {
             let mut details = json!({ "name": name, "output": *output });
@@ -267,6 +271,7 @@ mod tests {
             Event::MapRunStarted { map_run, arn: text("arn") },
             Event::MapRunSucceeded { map_run, output: json!([]) },
             Event::MapRunFailed { map_run, error: text("E"), cause: text("") },
+            Event::Redriven,
             Event::StopRequested { error: None, cause: Some(text("c")) },
         ];
         for event in events {
