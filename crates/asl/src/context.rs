@@ -91,7 +91,9 @@ impl<'a> Context<'a> {
         execution.insert("StartTime".to_owned(), who.start_time.to_string().into());
         execution.insert("Name".to_owned(), who.execution_name.as_str().into());
         execution.insert("RoleArn".to_owned(), who.role_arn.as_str().into());
-        execution.insert("RedriveCount".to_owned(), who.redrive_count.into());
+        if !who.is_express {
+            execution.insert("RedriveCount".to_owned(), who.redrive_count.into());
+        }
         let mut context = json!({
             "Execution": execution,
             "StateMachine": { "Id": who.state_machine_id, "Name": who.state_machine_name },

@@ -13,6 +13,12 @@ use crate::resource::Resource;
 use crate::time::Timestamp;
 use crate::variables::Variables;
 
+/// AWS's limit for an Express workflow.
+///
+/// # Source
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>, read 2026-11
+const EXPRESS_SECONDS_MAX: u64 = 5 * 60;
+
 /// Who an execution is: what `$$.Execution` and `$$.StateMachine` say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExecutionContext {
@@ -30,6 +36,8 @@ pub struct ExecutionContext {
     pub state_machine_name: String,
     /// `$$.Execution.RedriveCount`.
     pub redrive_count: u32,
+    /// An Express execution knows no redrives and ends after five minutes.
+    pub is_express: bool,
     /// Whatever lets the engine find the execution by a task's token: the token's [`key`](crate::TaskToken::key).
     pub token_key: u64,
 }
@@ -292,6 +300,12 @@ impl Execution {
     /// because its history was full.
     pub fn is_redrivable(&self) -> bool {
         self.halted.is_some()
+    }
+
+    /// The time that the whole execution has, if it is limited.
+    pub(crate) fn timeout_s(&self) -> Option<u64> {
+        let limit = self.context.is_express.then_some(EXPRESS_SECONDS_MAX);
+        self.machine.timeout_s().into_iter().chain(limit).min()
     }
 
     /// Where the execution stands.

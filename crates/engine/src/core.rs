@@ -5,6 +5,7 @@
 //! without threads. After a crash [`Core::recover`] replays the journal to the very same place.
 
 mod map_runs;
+mod redrive;
 mod tasks;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -26,12 +27,14 @@ use crate::journal::{
 };
 use crate::limits::Limits;
 use crate::map_run::{MapRun, Verdict};
-use crate::names::{Naming, fingerprint};
-use crate::registry::{Revision, RevisionRow};
+use crate::names::{Naming, derived_uuid, fingerprint};
+use crate::registry::{MachineKind, Revision, RevisionRow};
 use crate::results::ResultJob;
 use crate::services::{ServiceCall, ServiceError};
 
 pub use self::map_runs::MapRunUpdate;
+pub(crate) use self::redrive::HISTORY_FULL;
+pub use self::redrive::not_redrivable;
 pub(crate) use self::tasks::execution_arn;
 use self::tasks::{Activities, Attempt, Ended, Recorded, Watcher};
 pub use self::tasks::{HandedOut, TokenAnswer, TokenRefusal};
@@ -80,6 +83,8 @@ pub struct NewExecution {
     pub version_arn: Option<String>,
     /// The alias that it is started by, if it is.
     pub alias_arn: Option<String>,
+    /// As given to `StartExecution`; AWS X-Ray's.
+    pub trace_header: Option<String>,
     /// The execution's name.
     pub name: String,
     /// Its input.
@@ -229,6 +234,13 @@ impl Core {
         self.by_arn.contains_key(arn)
     }
 
+    /// An execution of that ARN, not a child, if it is in memory, with its start and its input.
+    pub(crate) fn running(&self, arn: &str) -> Option<(ExecutionId, Timestamp, &Value)> {
+        let id = *self.by_arn.get(arn)?;
+        let live = self.executions.get(&id)?;
+        Some((id, live.started_at, &live.input))
+    }
+
     /// Item counts of the map runs that an execution has under way.
     pub fn progress(&self, execution: ExecutionId) -> Vec<MapRunProgress> {
         let Some(live) = self.executions.get(&execution) else {
@@ -345,14 +357,25 @@ impl Core {
     fn create_execution(&mut self, at: Timestamp, new: NewExecution, turn: &mut Turn) -> ExecutionId {
         self.last_execution += 1;
         let id = ExecutionId(self.last_execution);
+        let machine_name = &new.revision.state_machine_name;
+        let arn = match new.revision.kind {
+            MachineKind::Standard => self.naming.execution(machine_name, &new.name),
+            // Names of Express executions may be used again.
+            MachineKind::Express => {
+                let unique = derived_uuid(&[machine_name, &new.name, &id.0.to_string(), &at.0.to_string()]);
+                self.naming.express(machine_name, &new.name, &unique)
+            }
+        };
         let record = ExecutionRecord {
             id,
-            arn: self.naming.execution(&new.revision.state_machine_name, &new.name),
+            arn,
             name: new.name,
             state_machine_arn: new.revision.state_machine_arn.clone(),
             revision: new.revision.row,
             version_arn: new.version_arn,
             alias_arn: new.alias_arn,
+            kind: new.revision.kind,
+            trace_header: new.trace_header,
             processor: None,
             parent: None,
             input: new.input,
@@ -364,6 +387,8 @@ impl Core {
             cause: None,
             started_at: at,
             stopped_at: None,
+            redrive_count: 0,
+            redriven_at: None,
         };
         // The caller made sure that the definition is valid; without it there is nothing to run.
         if let Ok(machine) = new.revision.machine().cloned() {
@@ -384,6 +409,7 @@ impl Core {
             state_machine_name: revision.state_machine_name.clone(),
             redrive_count: 0,
             token_key: record.id.0,
+            is_express: record.kind == MachineKind::Express,
         };
         let input = Arc::new(record.input.clone());
         let options = Options { payload_bytes_max: record.payload_bytes_max, seed: fingerprint(&[&record.arn], 0) };
@@ -478,6 +504,25 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), journal::Error> {
         let record = journal.execution(id)?.ok_or_else(|| missing(id, "no such row"))?;
+        let (machine, revision) = self.machine_of(journal, &record)?;
+        let mut runs = Vec::new();
+        let mut queue = Queue::new();
+        self.reload(journal, &record, machine, revision, 0, turn, &mut queue, &mut runs)?;
+        // The outer runs come first; children that end by starting see their runs complete.
+        for row in runs {
+            self.advance_map_run(at, row, turn, &mut queue);
+        }
+        self.drain(at, queue, turn);
+        self.watch_again(at, journal, turn)
+    }
+
+    /// What an execution that is not a child runs.
+    fn machine_of(
+        &mut self,
+        journal: &dyn Reader,
+        record: &ExecutionRecord,
+    ) -> Result<(StateMachine, Arc<Revision>), journal::Error> {
+        let id = record.id;
         let revision = match self.revisions.get(&record.revision) {
             Some(revision) => Arc::clone(revision),
             None => {
@@ -487,16 +532,8 @@ impl Core {
                 revision
             }
         };
-        let definition = revision.machine().map_err(|_| missing(id, "this version does not accept its definition"))?;
-        let mut runs = Vec::new();
-        let mut queue = Queue::new();
-        self.reload(journal, &record, definition.clone(), Arc::clone(&revision), 0, turn, &mut queue, &mut runs)?;
-        // The outer runs come first; children that end by starting see their runs complete.
-        for row in runs {
-            self.advance_map_run(at, row, turn, &mut queue);
-        }
-        self.drain(at, queue, turn);
-        self.watch_again(at, journal, turn)
+        let machine = revision.machine().map_err(|_| missing(id, "this version does not accept its definition"))?;
+        Ok((machine.clone(), revision))
     }
 
     #[allow(clippy::too_many_arguments, reason = "private, and each argument is one thing that replay needs")]

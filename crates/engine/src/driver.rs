@@ -20,40 +20,114 @@ use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
 use crate::core::{
-    Core, Effect, HandedOut, Input, MapRunProgress, MapRunUpdate, NewExecution, TokenAnswer, TokenRefusal, Turn,
-    execution_arn,
+    Core, Effect, HISTORY_FULL, HandedOut, Input, MapRunProgress, MapRunUpdate, NewExecution, TokenAnswer,
+    TokenRefusal, Turn, execution_arn, not_redrivable,
 };
 use crate::engine::{Error, Notice};
 use crate::invoker::{Invocation, Invoker, Outcome};
 use crate::items::Failed;
 use crate::items::blocking::{Chunk, Wanted};
-use crate::journal::{Ending, ExecutionId, ExecutionRecord, Journal, MapRunRow, Reader, Status, Write};
-use crate::limits::MESSAGES_PER_TURN_MAX;
+use crate::journal::{
+    Ending, ExecutionFilter, ExecutionId, ExecutionRecord, Journal, MapRunRow, Reader, Status, Write,
+};
+use crate::limits::{MESSAGES_PER_TURN_MAX, RECOVERED_PER_TURN_MAX};
 use crate::names::{derived_uuid, invalid_name};
 use crate::objects::Objects;
-use crate::registry::Change;
+use crate::registry::{Change, MachineKind};
 use crate::services::{ServiceCall, ServiceError, Services};
 
 pub(crate) enum Message {
-    Change { changes: Vec<Change>, reply: Reply<()> },
-    Start { start: Box<NewExecution>, reply: Reply<Started> },
-    Resume { execution: String, reply: Reply<Started> },
-    Stop { execution: ExecutionId, error: Option<String>, cause: Option<String>, reply: Reply<()> },
-    Wait { execution: ExecutionId, reply: Reply<Ending> },
-    Progress { execution: ExecutionId, reply: Reply<Vec<MapRunProgress>> },
-    ItemsRead { map_run: MapRunRow, read: Result<Chunk, Failed> },
-    ResultsWritten { map_run: MapRunRow, written: Result<Value, Failed> },
-    Advance { map_run: MapRunRow },
-    UpdateMapRun { arn: String, update: MapRunUpdate, reply: Reply<()> },
-    TaskStarted { execution: ExecutionId, task: TaskId },
-    TaskEnded { execution: ExecutionId, task: TaskId, outcome: Outcome },
-    ServiceAnswered { execution: ExecutionId, task: TaskId, result: Result<Value, ServiceError> },
-    Token { token: String, answer: TokenAnswer, reply: Reply<()> },
-    Activity { arn: String, exists: bool },
-    Poll { activity: String, poll: u64, worker: Option<String>, reply: oneshot::Sender<Box<HandedOut>> },
-    PollEnded { activity: String, poll: u64 },
-    HandedBack { handed: Box<HandedOut> },
-    Shutdown { reply: Reply<()> },
+    Change {
+        changes: Vec<Change>,
+        reply: Reply<()>,
+    },
+    Start {
+        start: Box<NewExecution>,
+        reply: Reply<Started>,
+    },
+    Resume {
+        execution: String,
+        reply: Reply<Started>,
+    },
+    Stop {
+        execution: ExecutionId,
+        error: Option<String>,
+        cause: Option<String>,
+        reply: Reply<()>,
+    },
+    Redrive {
+        arn: String,
+        reply: Reply<Timestamp>,
+    },
+    /// Take up what was running: the newest executions before this one, and then the next.
+    Recover {
+        before: Option<ExecutionId>,
+        recovered: u64,
+        reply: Reply<u64>,
+    },
+    Wait {
+        execution: ExecutionId,
+        reply: Reply<Ending>,
+    },
+    Progress {
+        execution: ExecutionId,
+        reply: Reply<Vec<MapRunProgress>>,
+    },
+    ItemsRead {
+        map_run: MapRunRow,
+        read: Result<Chunk, Failed>,
+    },
+    ResultsWritten {
+        map_run: MapRunRow,
+        written: Result<Value, Failed>,
+    },
+    Advance {
+        map_run: MapRunRow,
+    },
+    UpdateMapRun {
+        arn: String,
+        update: MapRunUpdate,
+        reply: Reply<()>,
+    },
+    TaskStarted {
+        execution: ExecutionId,
+        task: TaskId,
+    },
+    TaskEnded {
+        execution: ExecutionId,
+        task: TaskId,
+        outcome: Outcome,
+    },
+    ServiceAnswered {
+        execution: ExecutionId,
+        task: TaskId,
+        result: Result<Value, ServiceError>,
+    },
+    Token {
+        token: String,
+        answer: TokenAnswer,
+        reply: Reply<()>,
+    },
+    Activity {
+        arn: String,
+        exists: bool,
+    },
+    Poll {
+        activity: String,
+        poll: u64,
+        worker: Option<String>,
+        reply: oneshot::Sender<Box<HandedOut>>,
+    },
+    PollEnded {
+        activity: String,
+        poll: u64,
+    },
+    HandedBack {
+        handed: Box<HandedOut>,
+    },
+    Shutdown {
+        reply: Reply<()>,
+    },
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -233,6 +307,11 @@ impl Driver {
                 self.core.take_in(at, Input::Stop { execution, error, cause }, turn);
                 answers.push(Box::new(move || drop(reply.send(Ok(())))));
             }
+            Message::Redrive { arn, reply } => {
+                let redriven = self.redrive(at, &arn, turn);
+                answers.push(Box::new(move || drop(reply.send(redriven))));
+            }
+            Message::Recover { before, recovered, reply } => self.recover(at, before, recovered, reply, turn),
             Message::Wait { execution, reply } => self.wait(execution, reply, turn),
             Message::Progress { execution, reply } => {
                 let progress = self.core.progress(execution);
@@ -290,12 +369,24 @@ impl Driver {
             return Err(Error::InvalidDefinition { name: new.revision.state_machine_name.clone(), diagnostics });
         }
         let arn = self.core.naming().execution(&new.revision.state_machine_name, &new.name);
-        if self.core.has_arn(&arn) || self.reader.execution_by_arn(&arn)?.is_some() {
-            return Err(Error::ExecutionExists { arn });
+        if new.revision.kind == MachineKind::Standard {
+            if let Some((id, started_at, input)) = self.core.running(&arn)
+                && *input == new.input
+            {
+                // As on AWS: the same start again is the same execution, as long as it runs.
+                return Ok(Started { id, arn, started_at });
+            }
+            if self.core.has_arn(&arn) || self.reader.execution_by_arn(&arn)?.is_some() {
+                return Err(Error::ExecutionExists { arn });
+            }
         }
         let id = self.core.take_in(at, Input::Start(Box::new(new)), turn);
         let id = id.expect("starting an execution gives its row");
-        Ok(Started { id, arn, started_at: at })
+        let started = turn.batch.writes.iter().rev().find_map(|write| match write {
+            Write::Execution(record) if record.id == id => Some(record.arn.clone()),
+            _ => None,
+        });
+        Ok(Started { id, arn: started.unwrap_or(arn), started_at: at })
     }
 
     fn resume(&mut self, at: Timestamp, execution: &str, turn: &mut Turn) -> Result<Started, Error> {
@@ -311,6 +402,57 @@ impl Driver {
             self.core.recover(at, self.reader.as_ref(), record.id, turn)?;
         }
         Ok(Started { id: record.id, arn: record.arn, started_at: record.started_at })
+    }
+
+    fn redrive(&mut self, at: Timestamp, arn: &str, turn: &mut Turn) -> Result<Timestamp, Error> {
+        let record = self.reader.execution_by_arn(arn)?;
+        let record = record.ok_or_else(|| Error::NoExecution { execution: arn.to_owned() })?;
+        if record.parent.is_some() {
+            return Err(Error::IsChild { arn: record.arn });
+        }
+        if self.core.has_arn(arn) {
+            let reason = "Execution is RUNNING and cannot be redriven".to_owned();
+            return Err(Error::NotRedrivable { arn: record.arn, reason });
+        }
+        if let Some(reason) = not_redrivable(&record, at) {
+            return Err(Error::NotRedrivable { arn: record.arn, reason: reason.to_owned() });
+        }
+        match self.core.redrive(at, self.reader.as_ref(), &record, turn)? {
+            true => Ok(at),
+            false => Err(Error::NotRedrivable { arn: record.arn, reason: HISTORY_FULL.to_owned() }),
+        }
+    }
+
+    /// One page per turn, so that nobody waits for all of them and a turn stays small.
+    fn recover(
+        &mut self,
+        at: Timestamp,
+        before: Option<ExecutionId>,
+        mut recovered: u64,
+        reply: Reply<u64>,
+        turn: &mut Turn,
+    ) {
+        let filter = ExecutionFilter { status: Some(Status::Running), ..ExecutionFilter::everyone() };
+        let page = match self.reader.executions(&filter, before, RECOVERED_PER_TURN_MAX) {
+            Ok(page) => page,
+            Err(error) => return drop(reply.send(Err(error.into()))),
+        };
+        for execution in &page {
+            if self.core.is_live(execution.id) {
+                continue;
+            }
+            match self.core.recover(at, self.reader.as_ref(), execution.id, turn) {
+                Ok(()) => recovered += 1,
+                // One that can't be followed does not keep the others from going on.
+                Err(error) => tracing::error!(execution_arn = execution.arn, %error, "execution can't be taken up"),
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == RECOVERED_PER_TURN_MAX => {
+                let _ = self.sender.send(Message::Recover { before: Some(last.id), recovered, reply });
+            }
+            _ => drop(reply.send(Ok(recovered))),
+        }
     }
 
     /// The execution that a call has started, if it has ended already.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use starmap_asl::{Diagnostic, TaskInvocation};
+use starmap_asl::{Diagnostic, TaskInvocation, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 
@@ -111,6 +111,14 @@ pub enum Error {
     IsChild {
         /// Its ARN.
         arn: String,
+    },
+    /// Not one that can be redriven.
+    #[error("execution {arn} can't be redriven: {reason}")]
+    NotRedrivable {
+        /// Its ARN.
+        arn: String,
+        /// In AWS's words.
+        reason: String,
     },
     /// Not a task token at all, or not the one of its task.
     #[error("Invalid Token: 'Invalid token'")]
@@ -297,8 +305,16 @@ impl Engine {
         });
         let revision = revision.ok_or(Error::NoStateMachine { name: start.state_machine })?;
         let Start { name, input, annotations, .. } = start;
-        self.start_revision(NewExecution { revision, version_arn: None, alias_arn: None, name, input, annotations })
-            .await
+        self.start_revision(NewExecution {
+            revision,
+            version_arn: None,
+            alias_arn: None,
+            trace_header: None,
+            name,
+            input,
+            annotations,
+        })
+        .await
     }
 
     /// Starts an execution of a revision. Once this returns, the execution survives a crash.
@@ -315,6 +331,24 @@ impl Engine {
     /// [`Error::NoExecution`], [`Error::HasEnded`].
     pub async fn resume(&self, execution: &str) -> Result<Started, Error> {
         self.ask(|reply| Message::Resume { execution: execution.to_owned(), reply }).await
+    }
+
+    /// Takes up everything that was running when the engine on this journal stopped; says how many executions that is.
+    ///
+    /// Other calls are answered in between. One that can't be followed is logged and left as it is.
+    ///
+    /// # Errors
+    /// [`Error::Journal`], [`Error::Stopped`].
+    pub async fn recover(&self) -> Result<u64, Error> {
+        self.ask(|reply| Message::Recover { before: None, recovered: 0, reply }).await
+    }
+
+    /// Makes an execution that ended without success go on where it ended; says when.
+    ///
+    /// # Errors
+    /// [`Error::NotRedrivable`], [`Error::NoExecution`], [`Error::IsChild`].
+    pub async fn redrive_execution(&self, arn: &str) -> Result<Timestamp, Error> {
+        self.ask(|reply| Message::Redrive { arn: arn.to_owned(), reply }).await
     }
 
     /// Aborts an execution with its children; one that has ended stays as it is.

@@ -8,6 +8,13 @@ pub const AWS_PAYLOAD_BYTES_MAX: usize = 262_144;
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html>, read 2026-11.
 pub const AWS_MAP_RUN_CONCURRENCY_MAX: u32 = 10_000;
 
+/// For how long after its end an execution can be redriven.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html>, read 2026-11.
+pub const REDRIVE_DAYS_MAX: u64 = 14;
+
+/// Executions that are taken up in one turn when the engine recovers what was running.
+pub const RECOVERED_PER_TURN_MAX: usize = 64;
+
 /// Messages that the driver takes into one turn, and so into one transaction of the journal.
 pub const MESSAGES_PER_TURN_MAX: usize = 512;
 

@@ -36,6 +36,11 @@ impl Naming {
         self.arn("activity", name)
     }
 
+    /// ARN of an Express execution: `machine:name:unique`.
+    pub fn express(&self, machine: &str, name: &str, unique: &str) -> String {
+        self.arn("express", &format!("{machine}:{name}:{unique}"))
+    }
+
     /// ARN of a map run: `machine/label:id`.
     pub fn map_run(&self, machine: &str, label: &str, id: &str) -> String {
         self.arn("mapRun", &format!("{machine}/{label}:{id}"))

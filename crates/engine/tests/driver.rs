@@ -109,7 +109,9 @@ async fn names_and_definitions_are_checked() {
     let other = MAP.replace("\"Seconds\": 2", "\"Seconds\": 3");
     assert!(matches!(engine.create_state_machine("m", &other).await, Err(Error::StateMachineExists { .. })));
     let input = json!({ "items": [] });
-    engine.start_execution(start("one", input.clone())).await.unwrap();
+    let one = engine.start_execution(start("one", input.clone())).await.unwrap();
+    assert!(matches!(engine.start_execution(start("one", json!(7))).await, Err(Error::ExecutionExists { .. })));
+    engine.wait(one.id).await.unwrap();
     assert!(matches!(engine.start_execution(start("one", input.clone())).await, Err(Error::ExecutionExists { .. })));
     assert!(matches!(engine.start_execution(start("a b", input)).await, Err(Error::InvalidName { .. })));
     assert!(matches!(engine.resume("none").await, Err(Error::NoExecution { .. })));
@@ -304,4 +306,68 @@ async fn a_nested_execution_is_waited_for_and_stopped_with_its_parent() {
     let second = engine.start_execution(start("second", json!({}))).await.unwrap();
     assert_eq!(engine.wait(second.id).await.unwrap().error.as_deref(), Some("States.TaskFailed"));
     engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_same_start_again_is_the_same_execution_as_long_as_it_runs() {
+    let engine = engine(Box::new(MemoryJournal::default()), |_, _| None);
+    engine.create_state_machine("m", MAP).await.unwrap();
+    let first = engine.start_execution(start("one", json!({ "items": [1] }))).await.unwrap();
+    assert_eq!(engine.start_execution(start("one", json!({ "items": [1] }))).await.unwrap(), first);
+    engine.stop_execution(first.id, None, None).await.unwrap();
+    let again = engine.start_execution(start("one", json!({ "items": [1] }))).await;
+    assert!(matches!(again, Err(Error::ExecutionExists { .. })));
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_did_not_succeed_is_redriven_also_after_a_restart() {
+    let journal = MemoryJournal::default();
+    let definition = r#"{"StartAt": "A", "States": {
+      "A": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:a", "Next": "B"},
+      "B": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:b", "End": true}}}"#;
+    let broken = engine(Box::new(journal.clone()), |function, payload| match function.ends_with(":b") {
+        true => Some(Err("Broken")),
+        false => Some(Ok(json!([payload]))),
+    });
+    broken.create_state_machine("m", definition).await.unwrap();
+    let started = broken.start_execution(start("one", json!(1))).await.unwrap();
+    assert_eq!(broken.wait(started.id).await.unwrap().error.as_deref(), Some("Broken"));
+    broken.redrive_execution(&started.arn).await.unwrap();
+    assert_eq!(broken.wait(started.id).await.unwrap().status, Status::Failed, "it is as broken as before");
+    broken.shutdown().await;
+
+    let repaired = engine(Box::new(journal.clone()), |function, payload| {
+        assert!(function.ends_with(":b"), "what succeeded is not run again");
+        Some(Ok(json!({ "b": payload })))
+    });
+    repaired.redrive_execution(&started.arn).await.unwrap();
+    assert_eq!(repaired.wait(started.id).await.unwrap().output, Some(json!({ "b": [1] })));
+    let record = repaired.reader().execution(started.id).unwrap().unwrap();
+    assert_eq!((record.redrive_count, record.status), (2, Status::Succeeded));
+    let redrives = history(&repaired, &started).iter().filter(|name| *name == "ExecutionRedriven").count();
+    assert_eq!(redrives, 2);
+    let refused = repaired.redrive_execution(&started.arn).await.unwrap_err();
+    assert!(refused.to_string().ends_with("Execution is SUCCEEDED and cannot be redriven"), "{refused}");
+    assert!(matches!(repaired.redrive_execution("arn:none").await, Err(Error::NoExecution { .. })));
+    repaired.shutdown().await;
+}
+
+#[tokio::test]
+async fn everything_that_was_running_goes_on() {
+    let journal = MemoryJournal::default();
+    let stuck = engine(Box::new(journal.clone()), |_, _| None);
+    stuck.create_state_machine("m", MAP).await.unwrap();
+    let mut left = Vec::new();
+    for number in 0..150 {
+        left.push(stuck.start_execution(start(&format!("e{number}"), json!({ "items": [number] }))).await.unwrap());
+    }
+    stuck.shutdown().await;
+    let working = engine(Box::new(journal.clone()), |_, payload| Some(Ok(payload)));
+    assert_eq!(working.recover().await.unwrap(), 150);
+    for (number, started) in left.iter().enumerate() {
+        assert_eq!(working.wait(started.id).await.unwrap().output, Some(json!([number])));
+    }
+    assert_eq!(working.recover().await.unwrap(), 0);
+    working.shutdown().await;
 }

@@ -150,6 +150,7 @@ impl World {
             revision,
             version_arn: None,
             alias_arn: None,
+            trace_header: None,
             name: format!("seed-{seed}"),
             input: json!({}),
             annotations: Value::Null,

@@ -82,7 +82,7 @@ impl<'a> Step<'a> {
         let input = self.execution.input.clone();
         let role_arn = self.execution.context.role_arn.clone();
         self.record(0, EventKind::ExecutionStarted { input: input.clone(), role_arn });
-        if let Some(timeout_s) = self.execution.machine.timeout_s() {
+        if let Some(timeout_s) = self.execution.timeout_s() {
             self.start_timer(TimerPurpose::Machine, self.at.plus_seconds(timeout_s));
         }
         let scope = self.execution.machine.root();

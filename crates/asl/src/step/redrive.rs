@@ -35,7 +35,7 @@ impl Step<'_> {
         self.execution.context.redrive_count += 1;
         let redrive_count = self.execution.context.redrive_count;
         let redriven_id = self.record(self.execution.last_event_id, EventKind::ExecutionRedriven { redrive_count });
-        if let Some(timeout_s) = self.execution.machine.timeout_s() {
+        if let Some(timeout_s) = self.execution.timeout_s() {
             self.start_timer(TimerPurpose::Machine, self.at.plus_seconds(timeout_s));
         }
         let ids: Vec<BranchId> = halted.keys().copied().collect();

@@ -183,20 +183,7 @@ fn find(journal: &dyn Reader, args: &OneArgs) -> anyhow::Result<ExecutionRecord>
 }
 
 fn object(record: &ExecutionRecord) -> Value {
-    summary_object(&ExecutionSummary {
-        id: record.id,
-        arn: record.arn.clone(),
-        name: record.name.clone(),
-        state_machine_arn: record.state_machine_arn.clone(),
-        version_arn: record.version_arn.clone(),
-        alias_arn: record.alias_arn.clone(),
-        parent: record.parent,
-        status: record.status,
-        error: record.error.clone(),
-        cause: record.cause.clone(),
-        started_at: record.started_at,
-        stopped_at: record.stopped_at,
-    })
+    summary_object(&ExecutionSummary::from(record))
 }
 
 fn summary_object(record: &ExecutionSummary) -> Value {

@@ -57,6 +57,8 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         // Whoever listens where others reach it is known by names of theirs.
         let hosts = if args.listen.ip().is_loopback() { Hosts::Loopback } else { Hosts::Any };
         let server = server.with_router(router.known_as(hosts));
+        // What was running goes on before anyone asks for it: a task token is good only once its execution is there.
+        session.engine.recover().await?;
         if printer.json() {
             printer.result(&json!({ "listening": format!("http://{address}") }).to_string());
         } else {

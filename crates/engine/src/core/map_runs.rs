@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use starmap_asl::{Event, MapRunId, MapRunSpec, Timestamp};
+use starmap_asl::{Event, ExecutionType, MapRunId, MapRunSpec, Timestamp};
 
 use super::{Core, Effect, Queue, Turn};
 use crate::items::Failed;
@@ -24,6 +24,7 @@ use crate::journal::{
 use crate::limits::{CHILDREN_PER_TURN_MAX, NESTING_MAX};
 use crate::map_run::{MapRun, Next, Phase, Verdict};
 use crate::names::derived_uuid;
+use crate::registry::MachineKind;
 use crate::results::ResultJob;
 
 /// What `UpdateMapRun` changes; what is absent stays.
@@ -194,6 +195,13 @@ impl Core {
             revision: parent.revision.row,
             version_arn: None,
             alias_arn: None,
+            kind: match run.spec.child_type {
+                ExecutionType::Standard => MachineKind::Standard,
+                ExecutionType::Express => MachineKind::Express,
+            },
+            trace_header: None,
+            redrive_count: 0,
+            redriven_at: None,
             processor: Some(run.spec.processor.0.clone()),
             parent: Some(Parent { map_run: row, item_index }),
             input: Arc::unwrap_or_clone(input),

@@ -11,7 +11,7 @@ use starmap_asl::{Event, Timestamp};
 use super::{
     Batch, ChildRecord, ChildState, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary,
     ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord, MapRunRow, Reader,
-    Write,
+    Status, Write,
 };
 use crate::registry::{Change, Resources, Revision, RevisionRow};
 
@@ -75,6 +75,13 @@ impl Journal for MemoryJournal {
                         record.error.clone_from(&ending.error);
                         record.cause.clone_from(&ending.cause);
                         record.stopped_at = Some(at);
+                    }
+                }
+                Write::ExecutionRedriven { execution, at, redrive_count } => {
+                    for record in rows.executions.iter_mut().filter(|record| record.id == execution) {
+                        record.status = Status::Running;
+                        (record.output, record.error, record.cause, record.stopped_at) = (None, None, None, None);
+                        (record.redrive_count, record.redriven_at) = (redrive_count, Some(at));
                     }
                 }
                 Write::MapRun(record) => rows.map_runs.push(*record),
@@ -144,16 +151,16 @@ impl Reader for MemoryJournal {
             let is_of = match &filter.of {
                 ExecutionsOf::Everyone => record.parent.is_none(),
                 ExecutionsOf::StateMachine(arn) => record.parent.is_none() && record.state_machine_arn == *arn,
-                ExecutionsOf::Version(arn) => record.version_arn.as_ref() == Some(arn),
-                ExecutionsOf::Alias(arn) => record.alias_arn.as_ref() == Some(arn),
+                ExecutionsOf::Version(arn) => record.parent.is_none() && record.version_arn.as_ref() == Some(arn),
+                ExecutionsOf::Alias(arn) => record.parent.is_none() && record.alias_arn.as_ref() == Some(arn),
                 ExecutionsOf::MapRun(row) => record.parent.is_some_and(|parent| parent.map_run == *row),
             };
             is_of
                 && before.is_none_or(|before| record.id < before)
                 && filter.status.is_none_or(|status| record.status == status)
-                && filter.is_redriven != Some(true)
+                && filter.is_redriven.is_none_or(|redriven| redriven == (record.redrive_count > 0))
         });
-        Ok(wanted.take(limit).map(summary).collect())
+        Ok(wanted.take(limit).map(ExecutionSummary::from).collect())
     }
 
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
@@ -265,22 +272,5 @@ impl Reader for MemoryJournal {
                 })
         };
         Ok(rows.invocations.iter().filter(|row| belongs(row.execution)).cloned().collect())
-    }
-}
-
-fn summary(record: &ExecutionRecord) -> ExecutionSummary {
-    ExecutionSummary {
-        id: record.id,
-        arn: record.arn.clone(),
-        name: record.name.clone(),
-        state_machine_arn: record.state_machine_arn.clone(),
-        version_arn: record.version_arn.clone(),
-        alias_arn: record.alias_arn.clone(),
-        parent: record.parent,
-        status: record.status,
-        error: record.error.clone(),
-        cause: record.cause.clone(),
-        started_at: record.started_at,
-        stopped_at: record.stopped_at,
     }
 }

@@ -36,6 +36,13 @@ fn migrate_first(connection: &Connection, version: i32) -> rusqlite::Result<()> 
          ALTER TABLE executions ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; \
          ALTER TABLE executions ADD COLUMN version_arn TEXT; \
          ALTER TABLE executions ADD COLUMN alias_arn TEXT; \
+         ALTER TABLE executions ADD COLUMN kind TEXT NOT NULL DEFAULT 'STANDARD'; \
+         ALTER TABLE executions ADD COLUMN trace_header TEXT; \
+         ALTER TABLE executions ADD COLUMN redrive_count INTEGER NOT NULL DEFAULT 0; \
+         ALTER TABLE executions ADD COLUMN redriven_at INTEGER; \
+         DROP INDEX executions_by_name; \
+         CREATE INDEX executions_by_name ON executions (name) WHERE map_run IS NULL; \
+         CREATE INDEX executions_by_machine ON executions (state_machine_arn, id) WHERE map_run IS NULL; \
          UPDATE executions SET revision = coalesce( \
            (SELECT rowid FROM state_machines_1 WHERE state_machines_1.arn = executions.state_machine_arn), 0); \
          DROP TABLE state_machines_1;",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
-use crate::registry::{Change, RevisionRow};
+use crate::registry::{Change, MachineKind, RevisionRow};
 
 pub(crate) mod codec;
 pub mod memory;
@@ -100,6 +100,10 @@ pub struct ExecutionRecord {
     pub version_arn: Option<String>,
     /// The alias that it was started by, if it was.
     pub alias_arn: Option<String>,
+    /// Standard or Express.
+    pub kind: MachineKind,
+    /// As given to `StartExecution`; AWS X-Ray's.
+    pub trace_header: Option<String>,
     /// Where the processor of a child execution is in the definition.
     pub processor: Option<String>,
     /// The item of a child execution.
@@ -122,6 +126,10 @@ pub struct ExecutionRecord {
     pub started_at: Timestamp,
     /// When it ended.
     pub stopped_at: Option<Timestamp>,
+    /// How often it was redriven.
+    pub redrive_count: u32,
+    /// When it was redriven last.
+    pub redriven_at: Option<Timestamp>,
 }
 
 /// A map run.
@@ -302,6 +310,8 @@ pub enum Write {
     History { execution: ExecutionId, row: HistoryRow },
     /// An execution ended.
     ExecutionEnded { execution: ExecutionId, at: Timestamp, ending: Ending },
+    /// An execution that had ended goes on.
+    ExecutionRedriven { execution: ExecutionId, at: Timestamp, redrive_count: u32 },
     /// A map run was created.
     MapRun(Box<MapRunRecord>),
     /// A map run has come further, or ended.

@@ -63,6 +63,31 @@ pub struct ExecutionSummary {
     pub started_at: Timestamp,
     /// When it ended.
     pub stopped_at: Option<Timestamp>,
+    /// How often it was redriven.
+    pub redrive_count: u32,
+    /// When it was redriven last.
+    pub redriven_at: Option<Timestamp>,
+}
+
+impl From<&ExecutionRecord> for ExecutionSummary {
+    fn from(record: &ExecutionRecord) -> Self {
+        Self {
+            id: record.id,
+            arn: record.arn.clone(),
+            name: record.name.clone(),
+            state_machine_arn: record.state_machine_arn.clone(),
+            version_arn: record.version_arn.clone(),
+            alias_arn: record.alias_arn.clone(),
+            parent: record.parent,
+            status: record.status,
+            error: record.error.clone(),
+            cause: record.cause.clone(),
+            started_at: record.started_at,
+            stopped_at: record.stopped_at,
+            redrive_count: record.redrive_count,
+            redriven_at: record.redriven_at,
+        }
+    }
 }
 
 /// How many children of a map run have come how far.

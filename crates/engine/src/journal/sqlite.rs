@@ -15,7 +15,7 @@ use super::{
     ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord, MapRunRow, Parent,
     Reader, Status, Write, codec, migrate,
 };
-use crate::registry::{Resources, Revision, RevisionRow, tables};
+use crate::registry::{MachineKind, Resources, Revision, RevisionRow, tables};
 
 /// `PRAGMA application_id` of a journal: "star" in ASCII.
 const APPLICATION_ID: i32 = 0x7374_6172;
@@ -39,6 +39,8 @@ CREATE TABLE executions (
   revision          INTEGER NOT NULL,   -- what the state machine was then
   version_arn       TEXT,               -- if it was started by one
   alias_arn         TEXT,               -- if it was started by one
+  kind              TEXT NOT NULL,      -- STANDARD or EXPRESS
+  trace_header      TEXT,
   processor         TEXT,               -- of a child: where its processor is in the definition
   map_run           INTEGER,            -- of a child
   item_index        INTEGER,            -- of a child, from 0
@@ -50,10 +52,13 @@ CREATE TABLE executions (
   error             TEXT,
   cause             TEXT,
   started_at        INTEGER NOT NULL,
-  stopped_at        INTEGER
+  stopped_at        INTEGER,
+  redrive_count     INTEGER NOT NULL,
+  redriven_at       INTEGER
 ) STRICT;
 CREATE INDEX executions_by_map_run ON executions (map_run, item_index) WHERE map_run IS NOT NULL;
-CREATE INDEX executions_by_name ON executions (name);
+CREATE INDEX executions_by_name ON executions (name) WHERE map_run IS NULL;
+CREATE INDEX executions_by_machine ON executions (state_machine_arn, id) WHERE map_run IS NULL;
 CREATE TABLE events (                   -- what happened; replayed after a crash
   execution INTEGER NOT NULL,
   sequence  INTEGER NOT NULL,
@@ -257,18 +262,18 @@ impl Reader for SqliteReader {
         let (of, value): (&str, &dyn rusqlite::ToSql) = match &filter.of {
             ExecutionsOf::Everyone => ("map_run IS NULL AND ?1 IS NULL", &rusqlite::types::Null),
             ExecutionsOf::StateMachine(arn) => ("map_run IS NULL AND state_machine_arn = ?1", arn),
-            ExecutionsOf::Version(arn) => ("version_arn = ?1", arn),
-            ExecutionsOf::Alias(arn) => ("alias_arn = ?1", arn),
+            ExecutionsOf::Version(arn) => ("map_run IS NULL AND version_arn = ?1", arn),
+            ExecutionsOf::Alias(arn) => ("map_run IS NULL AND alias_arn = ?1", arn),
             ExecutionsOf::MapRun(row) => ("map_run = ?1", &row.0),
         };
         let redriven = match filter.is_redriven {
-            // No execution of this schema was ever redriven.
-            Some(true) => "AND FALSE",
-            Some(false) | None => "",
+            Some(true) => "AND redrive_count > 0",
+            Some(false) => "AND redrive_count = 0",
+            None => "",
         };
         let sql = format!(
             "SELECT id, arn, name, state_machine_arn, map_run, item_index, status, error, cause, \
-                    started_at, stopped_at, version_arn, alias_arn \
+                    started_at, stopped_at, version_arn, alias_arn, redrive_count, redriven_at \
              FROM executions \
              WHERE {of} AND id < ?2 AND (?3 IS NULL OR status = ?3) {redriven} ORDER BY id DESC LIMIT ?4"
         );
@@ -288,6 +293,8 @@ impl Reader for SqliteReader {
                 cause: row.get(8)?,
                 started_at: Timestamp(row.get(9)?),
                 stopped_at: row.get::<_, Option<i64>>(10)?.map(Timestamp),
+                redrive_count: row.get(13)?,
+                redriven_at: row.get::<_, Option<i64>>(14)?.map(Timestamp),
             })
         })
     }
@@ -487,7 +494,8 @@ impl SqliteReader {
     fn select_executions(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<ExecutionRecord>, Error> {
         let sql = format!(
             "SELECT id, arn, name, state_machine_arn, processor, map_run, item_index, input, annotations, status, \
-                    output, error, cause, started_at, stopped_at, payload_bytes_max, revision, version_arn, alias_arn \
+                    output, error, cause, started_at, stopped_at, payload_bytes_max, revision, version_arn, alias_arn, \
+                    kind, trace_header, redrive_count, redriven_at \
              FROM executions {filter}"
         );
         self.select(&sql, values, |row| {
@@ -499,6 +507,10 @@ impl SqliteReader {
                 revision: RevisionRow(row.get(16)?),
                 version_arn: row.get(17)?,
                 alias_arn: row.get(18)?,
+                kind: kind(row, 19)?,
+                trace_header: row.get(20)?,
+                redrive_count: row.get(21)?,
+                redriven_at: row.get::<_, Option<i64>>(22)?.map(Timestamp),
                 processor: row.get(4)?,
                 parent: parent(row, 5)?,
                 input: json(row, 7)?,
@@ -522,10 +534,12 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::Resource(change) => tables::apply(connection, change),
         Write::Execution(record) => run(
-            "INSERT INTO executions (id, arn, name, state_machine_arn, revision, version_arn, alias_arn, processor, \
-                                     map_run, item_index, input, annotations, payload_bytes_max, status, started_at) \
-             VALUES (:id, :arn, :name, :machine, :revision, :version_arn, :alias_arn, :processor, \
-                     :map_run, :item_index, :input, :annotations, :payload_bytes_max, :status, :at)",
+            "INSERT INTO executions (id, arn, name, state_machine_arn, revision, version_arn, alias_arn, kind, \
+                                     trace_header, processor, map_run, item_index, input, annotations, \
+                                     payload_bytes_max, status, started_at, redrive_count) \
+             VALUES (:id, :arn, :name, :machine, :revision, :version_arn, :alias_arn, :kind, :trace_header, \
+                     :processor, :map_run, :item_index, :input, :annotations, :payload_bytes_max, :status, :at, \
+                     :redrive_count)",
             named_params! {
                 ":id": record.id.0, ":arn": record.arn, ":name": record.name, ":machine": record.state_machine_arn,
                 ":revision": record.revision.0, ":version_arn": record.version_arn, ":alias_arn": record.alias_arn,
@@ -533,7 +547,8 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
                 ":item_index": record.parent.map(|parent| parent.item_index), ":input": record.input.to_string(),
                 ":annotations": record.annotations.to_string(),
                 ":payload_bytes_max": record.payload_bytes_max, ":status": record.status.as_str(),
-                ":at": record.started_at.0,
+                ":at": record.started_at.0, ":kind": record.kind.as_str(), ":trace_header": record.trace_header,
+                ":redrive_count": record.redrive_count,
             },
         ),
         Write::Event { execution, sequence, at, event } => run(
@@ -556,6 +571,13 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
             named_params! {
                 ":id": execution.0, ":status": ending.status.as_str(), ":at": at.0, ":error": ending.error,
                 ":output": ending.output.as_ref().map(Value::to_string), ":cause": ending.cause,
+            },
+        ),
+        Write::ExecutionRedriven { execution, at, redrive_count } => run(
+            "UPDATE executions SET status = :status, output = NULL, error = NULL, cause = NULL, stopped_at = NULL, \
+                    redrive_count = :redrive_count, redriven_at = :at WHERE id = :id",
+            named_params! {
+                ":id": execution.0, ":status": Status::Running.as_str(), ":at": at.0, ":redrive_count": redrive_count,
             },
         ),
         Write::MapRun(record) => {
@@ -625,6 +647,11 @@ fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
     let text: String = row.get(column)?;
     Status::parse(&text).ok_or_else(|| conversion(column, format!("unknown status {text:?}")))
+}
+
+fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<MachineKind> {
+    let text: String = row.get(column)?;
+    MachineKind::parse(&text).ok_or_else(|| conversion(column, format!("unknown kind {text:?}")))
 }
 
 fn parent(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Parent>> {

@@ -182,6 +182,17 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     assert_eq!(journal.child_states(run.row, true).unwrap(), [state], "an input that is no batch is one item");
     assert_eq!(journal.children_page(run.row, None, 10).unwrap()[0].id, child.id);
     assert_eq!(journal.children_page(run.row, Some(0), 10).unwrap(), []);
+
+    let mut writer = open();
+    let redriven = Write::ExecutionRedriven { execution: parent.id, at: Timestamp(30), redrive_count: 1 };
+    writer.append(&Batch { writes: vec![redriven] }).unwrap();
+    let again = journal.execution(parent.id).unwrap().unwrap();
+    assert_eq!(again, ExecutionRecord { redrive_count: 1, redriven_at: Some(Timestamp(30)), ..parent.clone() });
+    let list = |is_redriven| {
+        let filter = ExecutionFilter { is_redriven: Some(is_redriven), ..ExecutionFilter::everyone() };
+        journal.executions(&filter, None, 10).unwrap().len()
+    };
+    assert_eq!((list(true), list(false)), (1, 0));
 }
 
 fn execution(id: u64, parent: Option<Parent>) -> ExecutionRecord {
@@ -193,6 +204,10 @@ fn execution(id: u64, parent: Option<Parent>) -> ExecutionRecord {
         revision: RevisionRow(1),
         version_arn: Some("arn:machine:1".to_owned()),
         alias_arn: None,
+        kind: MachineKind::Standard,
+        trace_header: Some("Root=1".to_owned()),
+        redrive_count: 0,
+        redriven_at: None,
         processor: parent.map(|_| "/States/Map/ItemProcessor".to_owned()),
         parent,
         input: json!({ "bucket": "with spaces", "n": 1 }),

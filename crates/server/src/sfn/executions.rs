@@ -334,7 +334,7 @@ pub(super) fn new_execution(target: Target, start: Start) -> Result<NewExecution
     let input = parse_input(start.input.as_deref().unwrap_or("{}"))?;
     let annotations = start.trace_header.map_or(Value::Null, |header| json!({ "traceHeader": header }));
     let Target { revision, version_arn, alias_arn } = target;
-    Ok(NewExecution { revision, version_arn, alias_arn, name, input, annotations })
+    Ok(NewExecution { revision, version_arn, alias_arn, trace_header: None, name, input, annotations })
 }
 
 /// The state machine as descriptions of an execution give it: with its Map's label for a child.
