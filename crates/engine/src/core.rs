@@ -14,16 +14,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use starmap_asl::{
-    Command, Event, Execution, ExecutionContext, MapRunId, Options, Outcome, ReaderRequest, StateMachine, TaskId,
-    TimerId, Timestamp, step,
+    Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, MapRunId, Options, Outcome, ReaderRequest,
+    StateMachine, TaskId, TimerId, Timestamp, step,
 };
 
 use crate::invoker;
 use crate::items::Failed;
 use crate::items::blocking::{Chunk, Position};
 use crate::journal::{
-    self, Batch, Ending, ExecutionId, ExecutionRecord, HistoryRow, MapRunRow, Parent, Reader, Sequence, Status, Write,
-    codec,
+    self, Batch, Ending, ExecutionId, ExecutionRecord, MapRunRow, Parent, Reader, Sequence, Status, Write,
 };
 use crate::limits::Limits;
 use crate::map_run::{MapRun, Verdict};
@@ -338,7 +337,7 @@ impl Core {
         match command {
             Command::Record(event) => {
                 live.last_history = event.id;
-                turn.batch.writes.push(Write::History { execution: id, row: codec::history_row(&event) });
+                turn.batch.writes.push(Write::History { execution: id, event: Box::new(event) });
             }
             Command::InvokeTask(invocation) => self.begin_task(id, invocation, None, turn, queue),
             Command::CancelTask { task } => self.cancel_task(id, task, turn, queue),
@@ -470,14 +469,9 @@ impl Core {
             return;
         };
         let cause = format!("internal error, please report it: {bug}");
-        let row = HistoryRow {
-            id: live.last_history + 1,
-            previous_id: live.last_history,
-            at,
-            name: "ExecutionFailed".to_owned(),
-            details: serde_json::json!({ "error": "States.Runtime", "cause": cause }),
-        };
-        turn.batch.writes.push(Write::History { execution: id, row });
+        let kind = EventKind::ExecutionFailed { error: Some("States.Runtime".to_owned()), cause: Some(cause.clone()) };
+        let event = HistoryEvent { id: live.last_history + 1, previous_id: live.last_history, at, kind };
+        turn.batch.writes.push(Write::History { execution: id, event: Box::new(event) });
         let ending = Ending {
             status: Status::Failed,
             output: None,

@@ -3,13 +3,16 @@
 //! These shapes are a promise to every journal that exists: fields may be added, never renamed or reused.
 //! That is why the core types of `asl` are converted here and not serialised as they are.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use starmap_asl::{Event, EventKind, HistoryEvent, MapRunId, Resource, TaskId, TimerId, Timestamp};
+use std::collections::BTreeMap;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use starmap_asl::{Event, EventKind, HistoryEvent, MapRunId, TaskId, TimerId, Timestamp};
 
 use super::{Counts, HistoryRow, MapRunCounts, MapRunDetails, MapRunLimits};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum StoredEvent {
     Started,
@@ -30,31 +33,119 @@ enum StoredEvent {
     StopRequested { error: Option<String>, cause: Option<String> },
 }
 
-pub(crate) fn event_to_text(event: &Event) -> String {
-    let stored = match event.clone() {
-        Event::Started => StoredEvent::Started,
-        Event::TaskScheduled { task } => StoredEvent::TaskScheduled { task: task.0 },
-        Event::TaskRefused { task, cause } => StoredEvent::TaskRefused { task: task.0, cause },
-        Event::TaskStarted { task } => StoredEvent::TaskStarted { task: task.0 },
-        Event::ActivityStarted { task, worker } => StoredEvent::ActivityStarted { task: task.0, worker },
-        Event::TaskSubmitFailed { task, error, cause } => StoredEvent::TaskSubmitFailed { task: task.0, error, cause },
-        Event::TaskSubmitted { task, output } => StoredEvent::TaskSubmitted { task: task.0, output },
-        Event::TaskSucceeded { task, output } => StoredEvent::TaskSucceeded { task: task.0, output },
-        Event::TaskFailed { task, error, cause } => StoredEvent::TaskFailed { task: task.0, error, cause },
-        Event::TaskHeartbeat { task } => StoredEvent::TaskHeartbeat { task: task.0 },
-        Event::TimerFired { timer } => StoredEvent::TimerFired { timer: timer.0 },
-        Event::MapRunStarted { map_run, arn } => StoredEvent::MapRunStarted { map_run: map_run.0, arn },
-        Event::MapRunSucceeded { map_run, output } => StoredEvent::MapRunSucceeded { map_run: map_run.0, output },
-        Event::MapRunFailed { map_run, error, cause } => StoredEvent::MapRunFailed { map_run: map_run.0, error, cause },
-        Event::Redriven => StoredEvent::Redriven,
-        Event::StopRequested { error, cause } => StoredEvent::StopRequested { error, cause },
-    };
-    serde_json::to_string(&stored).expect("strings, numbers and JSON values always serialise")
+/// As [`StoredEvent`], without copying what an event carries.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WrittenEvent<'a> {
+    Started,
+    TaskScheduled { task: u64 },
+    TaskRefused { task: u64, cause: &'a str },
+    TaskStarted { task: u64 },
+    ActivityStarted { task: u64, worker: Option<&'a str> },
+    TaskSubmitFailed { task: u64, error: &'a str, cause: &'a str },
+    TaskSubmitted { task: u64, output: &'a Value },
+    TaskSucceeded { task: u64, output: &'a Value },
+    TaskFailed { task: u64, error: &'a str, cause: &'a str },
+    TaskHeartbeat { task: u64 },
+    TimerFired { timer: u64 },
+    MapRunStarted { map_run: u64, arn: &'a str },
+    MapRunSucceeded { map_run: u64, output: &'a Value },
+    MapRunFailed { map_run: u64, error: &'a str, cause: &'a str },
+    Redriven,
+    StopRequested { error: Option<&'a str>, cause: Option<&'a str> },
 }
 
-pub(crate) fn event_from_text(text: &str) -> Result<Event, String> {
-    let stored: StoredEvent = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    Ok(match stored {
+fn written(event: &Event) -> WrittenEvent<'_> {
+    use WrittenEvent as W;
+    match event {
+        Event::Started => W::Started,
+        Event::TaskScheduled { task } => W::TaskScheduled { task: task.0 },
+        Event::TaskRefused { task, cause } => W::TaskRefused { task: task.0, cause },
+        Event::TaskStarted { task } => W::TaskStarted { task: task.0 },
+        Event::ActivityStarted { task, worker } => W::ActivityStarted { task: task.0, worker: worker.as_deref() },
+        Event::TaskSubmitFailed { task, error, cause } => W::TaskSubmitFailed { task: task.0, error, cause },
+        Event::TaskSubmitted { task, output } => W::TaskSubmitted { task: task.0, output },
+        Event::TaskSucceeded { task, output } => W::TaskSucceeded { task: task.0, output },
+        Event::TaskFailed { task, error, cause } => W::TaskFailed { task: task.0, error, cause },
+        Event::TaskHeartbeat { task } => W::TaskHeartbeat { task: task.0 },
+        Event::TimerFired { timer } => W::TimerFired { timer: timer.0 },
+        Event::MapRunStarted { map_run, arn } => W::MapRunStarted { map_run: map_run.0, arn },
+        Event::MapRunSucceeded { map_run, output } => W::MapRunSucceeded { map_run: map_run.0, output },
+        Event::MapRunFailed { map_run, error, cause } => W::MapRunFailed { map_run: map_run.0, error, cause },
+        Event::Redriven => W::Redriven,
+        Event::StopRequested { error, cause } => W::StopRequested { error: error.as_deref(), cause: cause.as_deref() },
+    }
+}
+
+/// The events and the history of one execution that one batch adds, as two JSON arrays that grow.
+///
+/// Events are `[at, {…}]`, history entries `[id, previous_id, at, name, {…}]`.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub sequence: u64,
+    pub event_count: u64,
+    pub first_id: u64,
+    pub last_id: u64,
+    events: Vec<u8>,
+    history: Vec<u8>,
+}
+
+impl Chunk {
+    pub fn new(sequence: u64) -> Self {
+        let (events, history) = (vec![b'['], vec![b'[']);
+        Self { sequence, event_count: 0, first_id: 0, last_id: 0, events, history }
+    }
+
+    pub fn add_event(&mut self, at: Timestamp, event: &Event) {
+        add(&mut self.events, &(at.0, written(event)));
+        self.event_count += 1;
+    }
+
+    pub fn add_history(&mut self, event: &HistoryEvent) {
+        let HistoryEvent { id, previous_id, at, kind } = event;
+        add(&mut self.history, &(id, previous_id, at.0, kind.name(), Details(kind)));
+        if self.first_id == 0 {
+            self.first_id = *id;
+        }
+        self.last_id = *id;
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.events.len() + self.history.len()
+    }
+
+    /// The two arrays, as texts.
+    pub fn finish(&mut self) -> (String, String) {
+        let text = |array: &mut Vec<u8>| {
+            array.push(b']');
+            String::from_utf8(std::mem::take(array)).expect("a JSON serialiser writes UTF-8")
+        };
+        (text(&mut self.events), text(&mut self.history))
+    }
+}
+
+fn add(array: &mut Vec<u8>, value: &impl Serialize) {
+    if array.len() > 1 {
+        array.push(b',');
+    }
+    serde_json::to_writer(array, value).expect("strings, numbers and JSON values always serialise");
+}
+
+/// Reads the events of a chunk.
+pub(crate) fn events_of_chunk(text: &str) -> Result<Vec<(Timestamp, Event)>, String> {
+    let stored: Vec<(i64, StoredEvent)> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(stored.into_iter().map(|(at, event)| (Timestamp(at), event_of(event))).collect())
+}
+
+/// Reads the history of a chunk.
+pub(crate) fn history_of_chunk(text: &str) -> Result<Vec<HistoryRow>, String> {
+    let stored: Vec<(u64, u64, i64, String, Value)> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let row = |(id, previous_id, at, name, details)| HistoryRow { id, previous_id, at: Timestamp(at), name, details };
+    Ok(stored.into_iter().map(row).collect())
+}
+
+fn event_of(stored: StoredEvent) -> Event {
+    match stored {
         StoredEvent::Started => Event::Started,
         StoredEvent::TaskScheduled { task } => Event::TaskScheduled { task: TaskId(task) },
         StoredEvent::TaskRefused { task, cause } => Event::TaskRefused { task: TaskId(task), cause },
@@ -77,7 +168,7 @@ pub(crate) fn event_from_text(text: &str) -> Result<Event, String> {
         }
         StoredEvent::Redriven => Event::Redriven,
         StoredEvent::StopRequested { error, cause } => Event::StopRequested { error, cause },
-    })
+    }
 }
 
 pub(crate) fn history_row(event: &HistoryEvent) -> HistoryRow {
@@ -86,108 +177,138 @@ pub(crate) fn history_row(event: &HistoryEvent) -> HistoryRow {
         previous_id: event.previous_id,
         at: event.at,
         name: event.kind.name().to_owned(),
-        details: details(&event.kind),
+        details: serde_json::to_value(Details(&event.kind)).expect("its keys are strings"),
     }
 }
 
-fn details(kind: &EventKind) -> Value {
-    match kind.clone() {
-        EventKind::ExecutionStarted { input, role_arn } => {
-            json!({ "input": *input, "role_arn": role_arn })
-        }
-        EventKind::ExecutionSucceeded { output } => json!({ "output": *output }),
-        EventKind::LambdaFunctionSucceeded { output } | EventKind::ActivitySucceeded { output } => {
-            json!({ "output": output })
-        }
-        EventKind::ExecutionFailed { error, cause } | EventKind::ExecutionAborted { error, cause } => {
-            present([("error", error.map(Value::String)), ("cause", cause.map(Value::String))])
-        }
-        EventKind::ExecutionRedriven { redrive_count } => json!({ "redrive_count": redrive_count }),
-        EventKind::StateEntered { name, input, .. } => json!({ "name": name, "input": *input }),
-        EventKind::StateExited { name, output, assigned, .. } => {
-            let mut details = json!({ "name": name, "output": *output });
-            if !assigned.is_empty() {
-                let assigned = assigned.iter().map(|(name, value)| (name.clone(), Value::clone(value)));
-                details["assigned"] = Value::Object(assigned.collect());
+/// What an entry of the history carries, as an object; what is absent is left out.
+struct Details<'a>(&'a EventKind);
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields(serializer.serialize_map(None)?);
+        match self.0 {
+            EventKind::ExecutionStarted { input, role_arn } => {
+                fields.put("input", &**input)?;
+                fields.put("role_arn", role_arn)?;
             }
-            details
+            EventKind::ExecutionSucceeded { output } => fields.put("output", &**output)?,
+            EventKind::LambdaFunctionSucceeded { output } | EventKind::ActivitySucceeded { output } => {
+                fields.put("output", output)?;
+            }
+            EventKind::ExecutionFailed { error, cause } | EventKind::ExecutionAborted { error, cause } => {
+                fields.put_if("error", error.as_ref())?;
+                fields.put_if("cause", cause.as_ref())?;
+            }
+            EventKind::ExecutionRedriven { redrive_count } => fields.put("redrive_count", redrive_count)?,
+            EventKind::StateEntered { name, input, .. } => {
+                fields.put("name", name)?;
+                fields.put("input", &**input)?;
+            }
+            EventKind::StateExited { name, output, assigned, .. } => {
+                fields.put("name", name)?;
+                fields.put("output", &**output)?;
+                if !assigned.is_empty() {
+                    let assigned: BTreeMap<&String, &Value> =
+                        assigned.iter().map(|(name, value)| (name, &**value)).collect();
+                    fields.put("assigned", &assigned)?;
+                }
+            }
+            EventKind::EvaluationFailed { error, cause, location, state } => {
+                fields.put("error", error)?;
+                fields.put("cause", cause)?;
+                fields.put_if("location", location.as_ref())?;
+                fields.put("state", state)?;
+            }
+            EventKind::LambdaFunctionScheduled { resource, input, timeout_s, role_arn } => {
+                fields.put_if("role_arn", role_arn.as_ref())?;
+                fields.put("resource", resource)?;
+                fields.put("input", input)?;
+                fields.put_if("timeout_s", timeout_s.as_ref())?;
+            }
+            EventKind::ActivityScheduled { resource, input, timeout_s, heartbeat_s } => {
+                fields.put("resource", resource)?;
+                fields.put("input", input)?;
+                fields.put_if("timeout_s", timeout_s.as_ref())?;
+                fields.put_if("heartbeat_s", heartbeat_s.as_ref())?;
+            }
+            EventKind::ActivityStarted { worker } => fields.put_if("worker", worker.as_ref())?,
+            EventKind::ActivityFailed { error, cause } => fields.put_failure(error, cause)?,
+            EventKind::LambdaFunctionFailed { error, cause } | EventKind::MapRunFailed { error, cause } => {
+                fields.put("error", error)?;
+                fields.put("cause", cause)?;
+            }
+            EventKind::LambdaFunctionTimedOut { error, cause } | EventKind::ActivityTimedOut { error, cause } => {
+                fields.put("error", error)?;
+                fields.put_if("cause", cause.as_ref())?;
+            }
+            EventKind::TaskScheduled { resource, parameters, timeout_s, heartbeat_s, role_arn } => {
+                fields.put_if("role_arn", role_arn.as_ref())?;
+                fields.put("resource", resource.arn())?;
+                fields.put("parameters", parameters)?;
+                fields.put_if("timeout_s", timeout_s.as_ref())?;
+                fields.put_if("heartbeat_s", heartbeat_s.as_ref())?;
+            }
+            EventKind::TaskStarted { resource } => fields.put("resource", resource.arn())?,
+            EventKind::TaskSubmitted { resource, output } | EventKind::TaskSucceeded { resource, output } => {
+                fields.put("resource", resource.arn())?;
+                fields.put("output", output)?;
+            }
+            EventKind::TaskFailed { resource, error, cause }
+            | EventKind::TaskSubmitFailed { resource, error, cause } => {
+                fields.put("resource", resource.arn())?;
+                fields.put_failure(error, cause)?;
+            }
+            EventKind::TaskTimedOut { resource, error, cause } => {
+                fields.put("resource", resource.arn())?;
+                fields.put("error", error)?;
+                fields.put_if("cause", cause.as_ref())?;
+            }
+            EventKind::MapStateStarted { length } => fields.put("length", length)?,
+            EventKind::MapIterationStarted { name, index }
+            | EventKind::MapIterationSucceeded { name, index }
+            | EventKind::MapIterationFailed { name, index }
+            | EventKind::MapIterationAborted { name, index } => {
+                fields.put("name", name)?;
+                fields.put("index", index)?;
+            }
+            EventKind::MapRunStarted { arn } => fields.put("map_run_arn", arn)?,
+            EventKind::StateAborted { .. }
+            | EventKind::ExecutionTimedOut
+            | EventKind::LambdaFunctionStarted
+            | EventKind::MapStateSucceeded
+            | EventKind::MapStateFailed
+            | EventKind::MapRunSucceeded
+            | EventKind::MapRunAborted
+            | EventKind::ParallelStateStarted
+            | EventKind::ParallelStateSucceeded
+            | EventKind::ParallelStateFailed => {}
         }
-        EventKind::EvaluationFailed { error, cause, location, state } => present([
-            ("error", Some(Value::String(error))),
-            ("cause", Some(Value::String(cause))),
-            ("location", location.map(Value::String)),
-            ("state", Some(Value::String(state))),
-        ]),
-        EventKind::LambdaFunctionScheduled { resource, input, timeout_s, role_arn } => present([
-            ("role_arn", role_arn.map(Value::String)),
-            ("resource", Some(Value::String(resource))),
-            ("input", Some(input)),
-            ("timeout_s", timeout_s.map(Value::from)),
-        ]),
-        EventKind::ActivityScheduled { resource, input, timeout_s, heartbeat_s } => present([
-            ("resource", Some(Value::String(resource))),
-            ("input", Some(input)),
-            ("timeout_s", timeout_s.map(Value::from)),
-            ("heartbeat_s", heartbeat_s.map(Value::from)),
-        ]),
-        EventKind::ActivityStarted { worker } => present([("worker", worker.map(Value::String))]),
-        EventKind::ActivityFailed { error, cause } => present([("error", given(error)), ("cause", given(cause))]),
-        EventKind::LambdaFunctionFailed { error, cause } | EventKind::MapRunFailed { error, cause } => {
-            json!({ "error": error, "cause": cause })
-        }
-        EventKind::LambdaFunctionTimedOut { error, cause } | EventKind::ActivityTimedOut { error, cause } => {
-            present([("error", Some(Value::String(error))), ("cause", cause.map(Value::String))])
-        }
-        EventKind::TaskScheduled { resource, parameters, timeout_s, heartbeat_s, role_arn } => present([
-            ("role_arn", role_arn.map(Value::String)),
-            ("resource", Some(resource_text(&resource))),
-            ("parameters", Some(parameters)),
-            ("timeout_s", timeout_s.map(Value::from)),
-            ("heartbeat_s", heartbeat_s.map(Value::from)),
-        ]),
-        EventKind::TaskStarted { resource } => json!({ "resource": resource.arn() }),
-        EventKind::TaskSubmitted { resource, output } | EventKind::TaskSucceeded { resource, output } => {
-            json!({ "resource": resource.arn(), "output": output })
-        }
-        EventKind::TaskFailed { resource, error, cause } | EventKind::TaskSubmitFailed { resource, error, cause } => {
-            present([("resource", Some(resource_text(&resource))), ("error", given(error)), ("cause", given(cause))])
-        }
-        EventKind::TaskTimedOut { resource, error, cause } => present([
-            ("resource", Some(resource_text(&resource))),
-            ("error", Some(Value::String(error))),
-            ("cause", cause.map(Value::String)),
-        ]),
-        EventKind::MapStateStarted { length } => json!({ "length": length }),
-        EventKind::MapIterationStarted { name, index }
-        | EventKind::MapIterationSucceeded { name, index }
-        | EventKind::MapIterationFailed { name, index }
-        | EventKind::MapIterationAborted { name, index } => json!({ "name": name, "index": index }),
-        EventKind::MapRunStarted { arn } => json!({ "map_run_arn": arn }),
-        EventKind::StateAborted { .. }
-        | EventKind::ExecutionTimedOut
-        | EventKind::LambdaFunctionStarted
-        | EventKind::MapStateSucceeded
-        | EventKind::MapStateFailed
-        | EventKind::MapRunSucceeded
-        | EventKind::MapRunAborted
-        | EventKind::ParallelStateStarted
-        | EventKind::ParallelStateSucceeded
-        | EventKind::ParallelStateFailed => json!({}),
+        fields.0.end()
     }
 }
 
-/// `SendTaskFailure` need not name an error.
-fn given(text: String) -> Option<Value> {
-    (!text.is_empty()).then_some(Value::String(text))
-}
+/// An object that is being written.
+struct Fields<M>(M);
 
-fn resource_text(resource: &Resource) -> Value {
-    Value::String(resource.arn().to_owned())
-}
+impl<M: SerializeMap> Fields<M> {
+    fn put(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<(), M::Error> {
+        self.0.serialize_entry(name, value)
+    }
 
-fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(given.collect::<Map<String, Value>>())
+    fn put_if(&mut self, name: &str, value: Option<&impl Serialize>) -> Result<(), M::Error> {
+        value.map_or(Ok(()), |value| self.put(name, value))
+    }
+
+    /// `SendTaskFailure` need not name an error.
+    fn put_failure(&mut self, error: &str, cause: &str) -> Result<(), M::Error> {
+        for (name, value) in [("error", error), ("cause", cause)] {
+            if !value.is_empty() {
+                self.put(name, value)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -249,7 +370,15 @@ pub(crate) fn map_run_details_from_text(text: &str) -> Result<MapRunDetails, Str
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn there_and_back(events: &[Event]) -> Result<Vec<(Timestamp, Event)>, String> {
+        let mut chunk = Chunk::new(0);
+        events.iter().for_each(|event| chunk.add_event(Timestamp(9), event));
+        events_of_chunk(&chunk.finish().0)
+    }
 
     #[test]
     fn every_event_reads_back_as_it_was_written() {
@@ -274,15 +403,21 @@ mod tests {
             Event::Redriven,
             Event::StopRequested { error: None, cause: Some(text("c")) },
         ];
-        for event in events {
-            assert_eq!(event_from_text(&event_to_text(&event)), Ok(event));
-        }
+        assert_eq!(there_and_back(&events), Ok(events.into_iter().map(|event| (Timestamp(9), event)).collect()));
     }
 
     #[test]
     fn the_written_form_is_the_promised_one() {
         let event = Event::TaskFailed { task: TaskId(3), error: "E".to_owned(), cause: "c".to_owned() };
-        assert_eq!(event_to_text(&event), r#"{"type":"task_failed","task":3,"error":"E","cause":"c"}"#);
-        assert!(event_from_text(r#"{"type":"from_the_future"}"#).is_err());
+        let mut chunk = Chunk::new(0);
+        chunk.add_event(Timestamp(1), &Event::Started);
+        chunk.add_event(Timestamp(2), &event);
+        let kind = EventKind::ActivityStarted { worker: Some("w".to_owned()) };
+        chunk.add_history(&HistoryEvent { id: 4, previous_id: 3, at: Timestamp(2), kind });
+        let (events, history) = chunk.finish();
+        let failed = r#"{"type":"task_failed","task":3,"error":"E","cause":"c"}"#;
+        assert_eq!(events, format!(r#"[[1,{{"type":"started"}}],[2,{failed}]]"#));
+        assert_eq!(history, r#"[[4,3,2,"ActivityStarted",{"worker":"w"}]]"#);
+        assert!(events_of_chunk(r#"[[1,{"type":"from_the_future"}]]"#).is_err());
     }
 }

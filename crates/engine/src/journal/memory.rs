@@ -11,7 +11,7 @@ use starmap_asl::{Event, Timestamp};
 use super::{
     Batch, ChildRecord, ChildState, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary,
     ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord, MapRunRow, Reader,
-    Status, Write,
+    Status, Write, codec,
 };
 use crate::registry::{Change, Resources, Revision, RevisionRow};
 
@@ -67,7 +67,7 @@ impl Journal for MemoryJournal {
                 }
                 Write::Execution(record) => rows.executions.push(*record),
                 Write::Event { execution, at, event, .. } => rows.events.push((execution, at, event)),
-                Write::History { execution, row } => rows.history.push((execution, row)),
+                Write::History { execution, event } => rows.history.push((execution, codec::history_row(&event))),
                 Write::ExecutionEnded { execution, at, ending } => {
                     for record in rows.executions.iter_mut().filter(|record| record.id == execution) {
                         record.status = ending.status;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::sqlite;
 use crate::names::Naming;
 use crate::registry::tables;
 
@@ -46,6 +47,19 @@ fn migrate_first(connection: &Connection, version: i32) -> rusqlite::Result<()> 
          UPDATE executions SET revision = coalesce( \
            (SELECT rowid FROM state_machines_1 WHERE state_machines_1.arn = executions.state_machine_arn), 0); \
          DROP TABLE state_machines_1;",
+    )?;
+    connection.execute_batch("ALTER TABLE events RENAME TO events_1; ALTER TABLE history RENAME TO history_1")?;
+    connection.execute_batch(sqlite::LOG_SCHEMA)?;
+    connection.execute_batch(
+        "INSERT INTO log (execution, chunk, sequence, event_count, events, first_id, last_id, history) \
+         SELECT execution, 0, 0, event_count, events, coalesce(first_id, 0), coalesce(last_id, 0), coalesce(rows, '[]') \
+         FROM (SELECT execution, count(*) AS event_count, \
+                      json_group_array(json_array(at, json(event)) ORDER BY sequence) AS events \
+               FROM events_1 GROUP BY execution) \
+         LEFT JOIN (SELECT execution, min(id) AS first_id, max(id) AS last_id, \
+                           json_group_array(json_array(id, previous_id, at, name, json(details)) ORDER BY id) AS rows \
+                    FROM history_1 GROUP BY execution) USING (execution); \
+         DROP TABLE events_1; DROP TABLE history_1;",
     )?;
     connection.pragma_update(None, "user_version", version)
 }

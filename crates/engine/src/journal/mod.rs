@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
-use starmap_asl::{Event, Timestamp};
+use starmap_asl::{Event, HistoryEvent, Timestamp};
 
 use crate::registry::{Change, MachineKind, RevisionRow};
 
@@ -307,7 +307,7 @@ pub enum Write {
     /// An event happened to an execution; `sequence` counts from 0 without gaps.
     Event { execution: ExecutionId, sequence: Sequence, at: Timestamp, event: Event },
     /// The history grew.
-    History { execution: ExecutionId, row: HistoryRow },
+    History { execution: ExecutionId, event: Box<HistoryEvent> },
     /// An execution ended.
     ExecutionEnded { execution: ExecutionId, at: Timestamp, ending: Ending },
     /// An execution that had ended goes on.

@@ -3,15 +3,17 @@
 //! WAL with `synchronous = FULL`: a committed batch survives a power cut. One transaction per batch is
 //! the group commit: everything the driver took in during one turn shares one sync.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, named_params, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, named_params, params};
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
 use super::{
-    Batch, ChildRecord, ChildState, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary,
+    Batch, ChildRecord, ChildState, Ending, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary,
     ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord, MapRunRow, Parent,
     Reader, Status, Write, codec, migrate,
 };
@@ -21,6 +23,10 @@ use crate::registry::{MachineKind, Resources, Revision, RevisionRow, tables};
 const APPLICATION_ID: i32 = 0x7374_6172;
 /// `PRAGMA user_version`: raised whenever the schema changes, never reused.
 const SCHEMA_VERSION: i32 = 2;
+/// From this size on, what one batch adds to an execution goes on in the next row of the log.
+const CHUNK_BYTES: usize = 128 * 1024;
+/// Statements that a connection keeps ready.
+const STATEMENTS_MAX: usize = 64;
 /// Connections that a reader keeps open for the next question.
 const READERS_IDLE_MAX: usize = 16;
 
@@ -30,6 +36,27 @@ const MAP_RUN_DETAILS: &str = "CREATE TABLE IF NOT EXISTS map_run_details (
   details TEXT NOT NULL                 -- JSON
 ) STRICT;";
 
+/// Events and history.
+pub(super) const LOG_SCHEMA: &str = "
+CREATE TABLE log (                      -- one row per execution and batch; see the views below
+  execution   INTEGER NOT NULL,
+  chunk       INTEGER NOT NULL,         -- from 0
+  sequence    INTEGER NOT NULL,         -- of its first event
+  event_count INTEGER NOT NULL,
+  events      TEXT NOT NULL,            -- what happened, replayed after a crash: [[at, {...}], ...]
+  first_id    INTEGER NOT NULL,         -- of the history; 0 if nothing was added to it
+  last_id     INTEGER NOT NULL,
+  history     TEXT NOT NULL,            -- what people see, follows from the events: [[id, previous_id, at, name, {...}], ...]
+  PRIMARY KEY (execution, chunk)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW events AS
+  SELECT execution, sequence + key AS sequence, value ->> 0 AS at, value -> 1 AS event
+  FROM log, json_each(events);
+CREATE VIEW history AS
+  SELECT execution, value ->> 0 AS id, value ->> 1 AS previous_id, value ->> 2 AS at, value ->> 3 AS name,
+         value -> 4 AS details
+  FROM log, json_each(history);
+";
 const SCHEMA: &str = "
 CREATE TABLE executions (
   id                INTEGER PRIMARY KEY,
@@ -59,22 +86,6 @@ CREATE TABLE executions (
 CREATE INDEX executions_by_map_run ON executions (map_run, item_index) WHERE map_run IS NOT NULL;
 CREATE INDEX executions_by_name ON executions (name) WHERE map_run IS NULL;
 CREATE INDEX executions_by_machine ON executions (state_machine_arn, id) WHERE map_run IS NULL;
-CREATE TABLE events (                   -- what happened; replayed after a crash
-  execution INTEGER NOT NULL,
-  sequence  INTEGER NOT NULL,
-  at        INTEGER NOT NULL,
-  event     TEXT NOT NULL,
-  PRIMARY KEY (execution, sequence)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE history (                  -- what people see; follows from the events
-  execution   INTEGER NOT NULL,
-  id          INTEGER NOT NULL,
-  previous_id INTEGER NOT NULL,
-  at          INTEGER NOT NULL,
-  name        TEXT NOT NULL,
-  details     TEXT NOT NULL,
-  PRIMARY KEY (execution, id)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE map_runs (
   row        INTEGER PRIMARY KEY,
   arn        TEXT NOT NULL UNIQUE,
@@ -156,9 +167,10 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(setup)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(setup)?;
     connection.pragma_update(None, "busy_timeout", 5_000).map_err(setup)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     if tables == 0 {
         let create = format!(
-            "BEGIN IMMEDIATE; {SCHEMA} {} PRAGMA application_id = {APPLICATION_ID}; \
+            "BEGIN IMMEDIATE; {SCHEMA} {LOG_SCHEMA} {} PRAGMA application_id = {APPLICATION_ID}; \
              PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
             tables::SCHEMA
         );
@@ -204,9 +216,7 @@ impl Journal for SqliteJournal {
     fn append(&mut self, batch: &Batch) -> Result<(), Error> {
         let doing = sqlite("recording a step");
         let transaction = self.connection.transaction().map_err(&doing)?;
-        for write in &batch.writes {
-            apply(&transaction, write).map_err(&doing)?;
-        }
+        record(&transaction, batch).map_err(&doing)?;
         transaction.commit().map_err(doing)
     }
 
@@ -300,32 +310,53 @@ impl Reader for SqliteReader {
     }
 
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
-        let sql = "SELECT sequence, at, event FROM events WHERE execution = ?1 ORDER BY sequence";
-        let rows = self.select(sql, params![execution.0], |row| {
-            Ok((row.get::<_, u64>(0)?, Timestamp(row.get(1)?), row.get::<_, String>(2)?))
+        let sql = "SELECT sequence, event_count, events FROM log WHERE execution = ?1 ORDER BY chunk";
+        let chunks = self.select(sql, params![execution.0], |row| {
+            Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?, row.get::<_, String>(2)?))
         })?;
-        let mut events = Vec::with_capacity(rows.len());
-        for (expected, (sequence, at, text)) in (0_u64..).zip(rows) {
+        let mut events = Vec::new();
+        for (sequence, count, text) in chunks {
             let damaged =
                 |reason: String| Error::Damaged { what: format!("event {sequence} of execution {execution}"), reason };
-            if sequence != expected {
-                return Err(damaged(format!("event {expected} is missing before it")));
+            if sequence != events.len() as u64 {
+                return Err(damaged(format!("event {} is missing before it", events.len())));
             }
-            events.push((at, codec::event_from_text(&text).map_err(damaged)?));
+            events.extend(codec::events_of_chunk(&text).map_err(damaged)?);
+            if events.len() as u64 != sequence + count {
+                return Err(damaged(format!("{count} events are expected from there on")));
+            }
         }
         Ok(events)
     }
 
     fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
-        let sql = "SELECT id, previous_id, at, name, details FROM history \
-                   WHERE execution = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
-        self.select(sql, params![execution.0, bounded(after), limit_of(limit)], history_row)
+        let sql = "SELECT chunk, history FROM log \
+                   WHERE execution = ?1 AND last_id > ?2 AND chunk > ?3 ORDER BY chunk LIMIT 16";
+        let mut found = Vec::new();
+        let mut chunk = -1;
+        while found.len() < limit {
+            let page = self.select(sql, params![execution.0, bounded(after), chunk], history_chunk)?;
+            let Some((last, _)) = page.last() else { break };
+            chunk = *last;
+            found.extend(page.into_iter().flat_map(|(_, rows)| rows).filter(|row| row.id > after));
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     fn history_backward(&self, execution: ExecutionId, before: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
-        let sql = "SELECT id, previous_id, at, name, details FROM history \
-                   WHERE execution = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
-        self.select(sql, params![execution.0, bounded(before), limit_of(limit)], history_row)
+        let sql = "SELECT chunk, history FROM log \
+                   WHERE execution = ?1 AND first_id > 0 AND first_id < ?2 AND chunk < ?3 ORDER BY chunk DESC LIMIT 16";
+        let mut found = Vec::new();
+        let mut chunk = i64::MAX;
+        while found.len() < limit {
+            let page = self.select(sql, params![execution.0, bounded(before), chunk], history_chunk)?;
+            let Some((first, _)) = page.last() else { break };
+            chunk = *first;
+            found.extend(page.into_iter().flat_map(|(_, rows)| rows.into_iter().rev()).filter(|row| row.id < before));
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     fn map_run(&self, row: MapRunRow) -> Result<Option<MapRunRecord>, Error> {
@@ -527,44 +558,147 @@ impl SqliteReader {
     }
 }
 
+/// Writes a batch: of each execution one row of events and history, and one with its end if it also began here.
+fn record(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
+    let mut begun: HashMap<ExecutionId, Option<(Timestamp, &Ending)>> = HashMap::new();
+    for write in &batch.writes {
+        match write {
+            Write::Execution(record) => drop(begun.insert(record.id, None)),
+            Write::ExecutionEnded { execution, at, ending } => {
+                if let Some(end) = begun.get_mut(execution) {
+                    *end = Some((*at, ending));
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut logs: HashMap<ExecutionId, Log> = HashMap::new();
+    for write in &batch.writes {
+        match write {
+            Write::Execution(record) => insert_execution(connection, record, begun.get(&record.id).copied().flatten())?,
+            Write::ExecutionEnded { execution, .. } if begun.contains_key(execution) => {}
+            Write::Event { execution, sequence, at, event } => {
+                let log = log_of(connection, &mut logs, &begun, *execution)?;
+                let expected = log.chunk.sequence + log.chunk.event_count;
+                if *sequence != expected {
+                    let reason = format!("event {sequence} of execution {execution}, where {expected} is the next");
+                    return Err(conversion(0, reason));
+                }
+                log.chunk.add_event(*at, event);
+                log.flush_if_large(connection, *execution)?;
+            }
+            Write::History { execution, event } => {
+                log_of(connection, &mut logs, &begun, *execution)?.chunk.add_history(event);
+            }
+            other => apply(connection, other)?,
+        }
+    }
+    for (execution, mut log) in logs {
+        log.flush(connection, execution)?;
+    }
+    Ok(())
+}
+
+/// The row of the log that an execution gets next.
+struct Log {
+    number: u64,
+    chunk: codec::Chunk,
+}
+
+impl Log {
+    fn flush_if_large(&mut self, connection: &Connection, execution: ExecutionId) -> rusqlite::Result<()> {
+        if self.chunk.bytes() < CHUNK_BYTES { Ok(()) } else { self.flush(connection, execution) }
+    }
+
+    fn flush(&mut self, connection: &Connection, execution: ExecutionId) -> rusqlite::Result<()> {
+        let next = self.chunk.sequence + self.chunk.event_count;
+        if self.chunk.event_count == 0 && self.chunk.first_id == 0 {
+            return Ok(());
+        }
+        let (events, history) = self.chunk.finish();
+        let codec::Chunk { sequence, event_count, first_id, last_id, .. } = self.chunk;
+        connection
+            .prepare_cached(
+                "INSERT INTO log (execution, chunk, sequence, event_count, events, first_id, last_id, history) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![execution.0, self.number, sequence, event_count, events, first_id, last_id, history])?;
+        self.number += 1;
+        self.chunk = codec::Chunk::new(next);
+        Ok(())
+    }
+}
+
+fn log_of<'a>(
+    connection: &Connection,
+    logs: &'a mut HashMap<ExecutionId, Log>,
+    begun: &HashMap<ExecutionId, Option<(Timestamp, &Ending)>>,
+    execution: ExecutionId,
+) -> rusqlite::Result<&'a mut Log> {
+    let vacant = match logs.entry(execution) {
+        Entry::Occupied(there) => return Ok(there.into_mut()),
+        Entry::Vacant(vacant) => vacant,
+    };
+    let sql = "SELECT chunk + 1, sequence + event_count FROM log WHERE execution = ?1 ORDER BY chunk DESC LIMIT 1";
+    let last = match begun.contains_key(&execution) {
+        true => None,
+        false => {
+            connection.prepare_cached(sql)?.query_row([execution.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?
+        }
+    };
+    let (number, sequence) = last.unwrap_or((0, 0));
+    Ok(vacant.insert(Log { number, chunk: codec::Chunk::new(sequence) }))
+}
+
+fn insert_execution(
+    connection: &Connection,
+    record: &ExecutionRecord,
+    end: Option<(Timestamp, &Ending)>,
+) -> rusqlite::Result<()> {
+    let ending = end.map(|(_, ending)| ending);
+    let status = ending.map_or(record.status, |ending| ending.status);
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO executions (id, arn, name, state_machine_arn, revision, version_arn, alias_arn, kind, \
+                                 trace_header, processor, map_run, item_index, input, annotations, \
+                                 payload_bytes_max, started_at, redrive_count, status, output, error, cause, stopped_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+    )?;
+    let inserted = statement.execute(params![
+        record.id.0,
+        record.arn,
+        record.name,
+        record.state_machine_arn,
+        record.revision.0,
+        record.version_arn,
+        record.alias_arn,
+        record.kind.as_str(),
+        record.trace_header,
+        record.processor,
+        record.parent.map(|parent| parent.map_run.0),
+        record.parent.map(|parent| parent.item_index),
+        record.input.to_string(),
+        record.annotations.to_string(),
+        record.payload_bytes_max,
+        record.started_at.0,
+        record.redrive_count,
+        status.as_str(),
+        ending.and_then(|ending| ending.output.as_ref()).map(Value::to_string),
+        ending.and_then(|ending| ending.error.as_deref()),
+        ending.and_then(|ending| ending.cause.as_deref()),
+        end.map(|(at, _)| at.0),
+    ]);
+    inserted.map(drop)
+}
+
 fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     let run = |sql: &str, values: &[(&str, &dyn rusqlite::ToSql)]| -> rusqlite::Result<()> {
         connection.prepare_cached(sql)?.execute(values).map(drop)
     };
     match write {
         Write::Resource(change) => tables::apply(connection, change),
-        Write::Execution(record) => run(
-            "INSERT INTO executions (id, arn, name, state_machine_arn, revision, version_arn, alias_arn, kind, \
-                                     trace_header, processor, map_run, item_index, input, annotations, \
-                                     payload_bytes_max, status, started_at, redrive_count) \
-             VALUES (:id, :arn, :name, :machine, :revision, :version_arn, :alias_arn, :kind, :trace_header, \
-                     :processor, :map_run, :item_index, :input, :annotations, :payload_bytes_max, :status, :at, \
-                     :redrive_count)",
-            named_params! {
-                ":id": record.id.0, ":arn": record.arn, ":name": record.name, ":machine": record.state_machine_arn,
-                ":revision": record.revision.0, ":version_arn": record.version_arn, ":alias_arn": record.alias_arn,
-                ":processor": record.processor, ":map_run": record.parent.map(|parent| parent.map_run.0),
-                ":item_index": record.parent.map(|parent| parent.item_index), ":input": record.input.to_string(),
-                ":annotations": record.annotations.to_string(),
-                ":payload_bytes_max": record.payload_bytes_max, ":status": record.status.as_str(),
-                ":at": record.started_at.0, ":kind": record.kind.as_str(), ":trace_header": record.trace_header,
-                ":redrive_count": record.redrive_count,
-            },
-        ),
-        Write::Event { execution, sequence, at, event } => run(
-            "INSERT INTO events (execution, sequence, at, event) VALUES (:execution, :sequence, :at, :event)",
-            named_params! {
-                ":execution": execution.0, ":sequence": sequence, ":at": at.0, ":event": codec::event_to_text(event),
-            },
-        ),
-        Write::History { execution, row } => run(
-            "INSERT INTO history (execution, id, previous_id, at, name, details) \
-             VALUES (:execution, :id, :previous_id, :at, :name, :details)",
-            named_params! {
-                ":execution": execution.0, ":id": row.id, ":previous_id": row.previous_id, ":at": row.at.0,
-                ":name": row.name, ":details": row.details.to_string(),
-            },
-        ),
+        Write::Execution(record) => insert_execution(connection, record, None),
+        // These are collected: see `record`.
+        Write::Event { .. } | Write::History { .. } => Ok(()),
         Write::ExecutionEnded { execution, at, ending } => run(
             "UPDATE executions SET status = :status, output = :output, error = :error, cause = :cause, \
                     stopped_at = :at WHERE id = :id",
@@ -661,14 +795,9 @@ fn parent(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Parent>> {
     })
 }
 
-fn history_row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
-    Ok(HistoryRow {
-        id: row.get(0)?,
-        previous_id: row.get(1)?,
-        at: Timestamp(row.get(2)?),
-        name: row.get(3)?,
-        details: json(row, 4)?,
-    })
+fn history_chunk(row: &Row<'_>) -> rusqlite::Result<(i64, Vec<HistoryRow>)> {
+    let text: String = row.get(1)?;
+    Ok((row.get(0)?, codec::history_of_chunk(&text).map_err(|reason| conversion(1, reason))?))
 }
 
 /// SQLite's integers are signed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use starmap_asl::{Event, TaskId, Timestamp};
+use starmap_asl::{Event, EventKind, HistoryEvent, TaskId, Timestamp};
 
 use super::{
     Batch, ChildState, Counts, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, HistoryRow,
@@ -66,12 +66,14 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         (Timestamp(10), Event::Started),
         (Timestamp(12), Event::TaskSucceeded { task: TaskId(1), output: json!({ "z": [1.5, null], "a": "ü" }) }),
     ];
+    let kind = EventKind::ExecutionStarted { input: Arc::new(json!({})), role_arn: "role".to_owned() };
+    let entry = HistoryEvent { id: 1, previous_id: 0, at: Timestamp(10), kind };
     let history = HistoryRow {
         id: 1,
         previous_id: 0,
         at: Timestamp(10),
         name: "ExecutionStarted".to_owned(),
-        details: json!({ "input": {} }),
+        details: json!({ "input": {}, "role_arn": "role" }),
     };
     let invocation = InvocationRow {
         execution: child.id,
@@ -93,7 +95,7 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         Write::Execution(Box::new(parent.clone())),
         Write::MapRun(Box::new(run.clone())),
         Write::Execution(Box::new(child.clone())),
-        Write::History { execution: parent.id, row: history.clone() },
+        Write::History { execution: parent.id, event: Box::new(entry) },
         Write::Invocation(invocation.clone()),
     ];
     for (sequence, (at, event)) in (0..).zip(events.clone()) {
@@ -169,6 +171,33 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     );
     drop((writer, journal));
     let journal = open().reader();
+    // Histories grow over batches, and are read from any place in both directions.
+    let mut writer = open();
+    let ids = |rows: Vec<HistoryRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    for sequence in 0..40 {
+        let entry = |id| {
+            let kind = EventKind::MapStateStarted { length: id };
+            Write::History {
+                execution: child.id,
+                event: Box::new(HistoryEvent { id, previous_id: id - 1, at: Timestamp(20), kind }),
+            }
+        };
+        let event = Write::Event {
+            execution: child.id,
+            sequence,
+            at: Timestamp(20),
+            event: Event::TaskStarted { task: TaskId(1) },
+        };
+        let writes = vec![event, entry(sequence * 3 + 1), entry(sequence * 3 + 2), entry(sequence * 3 + 3)];
+        writer.append(&Batch { writes }).unwrap();
+    }
+    drop(writer);
+    assert_eq!(journal.events(child.id).unwrap().len(), 40);
+    assert_eq!(ids(journal.history(child.id, 0, usize::MAX).unwrap()), (1..=120).collect::<Vec<_>>());
+    assert_eq!(ids(journal.history(child.id, 7, 5).unwrap()), [8, 9, 10, 11, 12]);
+    assert_eq!(ids(journal.history_backward(child.id, u64::MAX, 4).unwrap()), [120, 119, 118, 117]);
+    assert_eq!(ids(journal.history_backward(child.id, 3, 10).unwrap()), [2, 1]);
+
     let children = journal.children(run.row).unwrap();
     assert_eq!(children.len(), 1);
     assert_eq!((children[0].status, &children[0].output), (Status::Succeeded, &Some(json!([1]))));
