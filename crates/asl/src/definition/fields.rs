@@ -73,11 +73,6 @@ impl Findings {
         self.error(Code::SchemaValidationFailed, pointer, message);
     }
 
-    #[allow(dead_code)] // Warnings come.
-    pub(super) fn warning(&self, code: Code, pointer: impl Into<String>, message: impl Into<String>) {
-        self.add(Severity::Warning, code, pointer.into(), message.into());
-    }
-
     fn add(&self, severity: Severity, code: Code, pointer: String, message: String) {
         self.diagnostics.borrow_mut().push(Diagnostic { severity, code, message, pointer, position: None });
     }

@@ -61,7 +61,8 @@ impl StateMachine {
     ///
     /// Paths count from the definition's root, so a child's machine resolves its own nested maps, too.
     pub fn processor(&self, map: &ProcessorPath) -> Option<StateMachine> {
-        let root = *self.definition.processors.get(&map.0)?;
+        let processors = &self.definition.processors;
+        let root = *processors.get(&map.0).or_else(|| processors.get(&with_brackets(&map.0)))?;
         Some(StateMachine { definition: Arc::clone(&self.definition), root, timeout_s: None })
     }
 
@@ -88,6 +89,23 @@ impl StateMachine {
     pub(crate) fn timeout_s(&self) -> Option<u64> {
         self.timeout_s
     }
+}
+
+/// `/Branches/0/States` → `/Branches[0]/States`: journals of the first version write indices as names.
+fn with_brackets(path: &str) -> String {
+    let mut steps = path.split('/').peekable();
+    let mut bracketed = String::new();
+    while let Some(step) = steps.next() {
+        bracketed.push_str(step);
+        if let Some(index) = steps.peek().filter(|next| step == "Branches" && next.parse::<usize>().is_ok()) {
+            bracketed.push_str(&format!("[{index}]"));
+            steps.next();
+        }
+        if steps.peek().is_some() {
+            bracketed.push('/');
+        }
+    }
+    bracketed
 }
 
 fn not_json(text: &str, error: &serde_json::Error) -> Diagnostic {
@@ -122,4 +140,25 @@ fn read_machine(value: &Value, findings: &Findings, scopes: &mut Vec<Scope>) -> 
     reader.assignments.check(findings);
     fields.finish();
     Some((scope?, timeout_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_found_by_the_paths_of_older_journals() {
+        assert_eq!(
+            with_brackets("/States/A/Branches/10/States/B/ItemProcessor"),
+            "/States/A/Branches[10]/States/B/ItemProcessor"
+        );
+        assert_eq!(with_brackets("/States/Branches/ItemProcessor"), "/States/Branches/ItemProcessor");
+        let definition = r#"{"StartAt": "A", "States": {"A": {"Type": "Parallel", "End": true, "Branches": [{"StartAt": "B", "States": {
+            "B": {"Type": "Map", "End": true, "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "C", "States": {"C": {"Type": "Succeed"}}}}
+        }}]}}}"#;
+        let machine = StateMachine::parse(definition).0.unwrap();
+        for path in ["/States/A/Branches[0]/States/B/ItemProcessor", "/States/A/Branches/0/States/B/ItemProcessor"] {
+            assert!(machine.processor(&ProcessorPath(path.to_owned())).is_some(), "{path}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ fn read_items(fields: &Fields<'_>) -> Items {
         QueryLanguage::Jsonata => {
             let items = fields.template("Items");
             let is_text = fields.get("Items").is_some_and(Value::is_string);
-            if is_text && fields.query("Items").is_none() {
+            if is_text && !fields.is_query("Items") {
                 fields.schema("Items", "expected an array, an object or a JSONata expression");
             }
             items.map_or(Items::Input, Items::Template)

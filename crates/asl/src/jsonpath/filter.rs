@@ -1,5 +1,6 @@
 //! The `?( … )` of a path: which elements stay.
 
+use fancy_regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::parse::JsonPath;
@@ -12,7 +13,41 @@ pub(super) enum Filter {
     Not(Box<Filter>),
     Exists(Operand),
     Compare { left: Operand, comparison: Comparison, right: Operand },
+    Matches { left: Operand, pattern: Pattern },
 }
+
+/// `/pattern/flags`: fits the whole text, as Java's `matches` does.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    source: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    pub(super) fn new(pattern: &str, flags: &str) -> Result<Pattern, String> {
+        if let Some(unknown) = flags.chars().find(|flag| !"imsx".contains(*flag)) {
+            return Err(format!("unknown flag `{unknown}` of a regular expression"));
+        }
+        let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
+        let source = format!("{flags}^(?:{pattern})$");
+        let regex = RegexBuilder::new(&source).backtrack_limit(BACKTRACKS_MAX).delegate_size_limit(SIZE_MAX).build();
+        Ok(Pattern { regex: regex.map_err(|error| error.to_string())?, source })
+    }
+
+    fn fits(&self, text: &str) -> bool {
+        self.regex.is_match(text).unwrap_or(false)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.source == other.source
+    }
+}
+
+/// What a pattern may try before it does not fit, and how large it may be: patterns come from people.
+const BACKTRACKS_MAX: usize = 200_000;
+const SIZE_MAX: usize = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Operand {
@@ -118,6 +153,9 @@ impl Filter {
             Filter::And(left, right) => left.accepts(root, current) && right.accepts(root, current),
             Filter::Not(inner) => !inner.accepts(root, current),
             Filter::Exists(operand) => operand.value(root, current).is_some(),
+            Filter::Matches { left, pattern } => {
+                left.value(root, current).is_some_and(|left| left.as_str().is_some_and(|text| pattern.fits(text)))
+            }
             Filter::Compare { left, comparison, right } => {
                 let (left, right) = (left.value(root, current), right.value(root, current));
                 match (left, right) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::filter::{Comparison, Filter, Operand};
+use super::filter::{Comparison, Filter, Operand, Pattern};
 
 /// A parsed path. See the [module](super) for what it can say.
 #[derive(Clone, Debug, PartialEq)]
@@ -391,6 +391,10 @@ impl<'a> Parser<'a> {
     fn comparison(&mut self) -> Result<Filter, ParseError> {
         let left = self.operand()?;
         self.space();
+        if self.eat("=~") {
+            self.space();
+            return Ok(Filter::Matches { left, pattern: self.pattern()? });
+        }
         for (token, comparison) in Comparison::TOKENS {
             if self.eat(token) {
                 self.space();
@@ -402,6 +406,41 @@ impl<'a> Parser<'a> {
             Operand::Current(_) | Operand::Root(_) => Ok(Filter::Exists(left)),
             Operand::Literal(_) => Err(self.error("expected a comparison")),
         }
+    }
+
+    /// `/pattern/flags`; `\/` is a slash in the pattern.
+    fn pattern(&mut self) -> Result<Pattern, ParseError> {
+        if !self.eat("/") {
+            return Err(self.error("expected `/` and a regular expression"));
+        }
+        let mut pattern = String::new();
+        loop {
+            match self.peek() {
+                None => return Err(self.error("this regular expression is never closed")),
+                Some('/') => break,
+                Some('\\') => {
+                    self.at += 1;
+                    match self.peek() {
+                        Some('/') => {}
+                        _ => pattern.push('\\'),
+                    }
+                    if let Some(escaped) = self.peek() {
+                        pattern.push(escaped);
+                        self.at += escaped.len_utf8();
+                    }
+                }
+                Some(c) => {
+                    pattern.push(c);
+                    self.at += c.len_utf8();
+                }
+            }
+        }
+        self.at += 1;
+        let rest = &self.text[self.at..];
+        let length = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let pattern = Pattern::new(&pattern, &rest[..length]).map_err(|problem| self.error(&problem))?;
+        self.at += length;
+        Ok(pattern)
     }
 
     fn operand(&mut self) -> Result<Operand, ParseError> {

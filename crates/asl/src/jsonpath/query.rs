@@ -307,6 +307,9 @@ mod tests {
         );
         check("$.book[?(@.title size 1)].price", &root, Ok(json!([8.95, 12.99, 22])));
         check("$.book[?(@.title empty false)].price", &root, Ok(json!([8.95, 12.99, 22])));
+        check("$.book[?(@.title =~ /[AB]/i)].price", &root, Ok(json!([8.95, 12.99])));
+        check("$.book[?(@.title =~ /b|x\\/y/ && @.price > 1)].price", &root, Ok(json!([12.99])));
+        check("$.book[?(@.isbn =~ /y/)].price", &root, Ok(json!([])));
         check("$.book.length()", &root, Ok(json!(3)));
         check("$..price.max()", &root, Ok(json!(22.0)));
         check("$.bicycle.keys()", &root, Ok(json!(["price"])));

@@ -8,7 +8,6 @@ use crate::error::Failure;
 
 /// A point in a state's data flow, named as the API's `InspectionData` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(dead_code)] // Some are for fields that come.
 pub(crate) enum Stage {
     /// The raw input, when the state is entered.
     Input,

@@ -45,13 +45,13 @@ impl Step<'_> {
     /// Starts what can be started and says so in the branch's activity.
     fn start_map(&mut self, id: BranchId, branch: &mut Branch, state: &State, map: &Map) -> Result<(), Failure> {
         let input = self.effective_input(branch, state)?;
+        let max_concurrency = self.max_concurrency(branch, state, map, &input)?;
         let items = self.items(branch, state, map, &input)?;
         self.record_in(branch, EventKind::MapStateStarted { length: items.len() as u64 });
         if self.is_inspected() {
             let items = items.iter().map(|item| Value::clone(&item.value)).collect();
             self.inspect(Stage::AfterItemsPath, &items);
         }
-        let max_concurrency = self.max_concurrency(branch, state, map, &input)?;
         let iterations = self.iterations(branch, state, map, &input, items)?;
         branch.activity = match &map.mode {
             MapMode::Distributed { path, child_type, label } => {
@@ -263,7 +263,8 @@ impl Step<'_> {
     ) -> Result<Option<u64>, Failure> {
         let max = self.whole_number(&map.max_concurrency, branch, state, input, not_an_integer)?.unwrap_or(0);
         let Ok(max) = u64::try_from(max) else {
-            return Err(map_problem(state, "MaxConcurrency", "MaxConcurrency cannot be negative."));
+            let cause = format!("Expected non-negative integer, but got '{max}' instead.");
+            return Err(map_problem(state, "MaxConcurrency", &cause));
         };
         self.inspect(Stage::MaxConcurrency, &max.into());
         Ok((max > 0).then_some(max))
