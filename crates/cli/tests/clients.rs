@@ -161,30 +161,25 @@ fn terraform_applies_changes_and_destroys() {
     step(&["destroy", "-auto-approve", "-input=false", "-no-color"], "two");
 }
 
-/// The requests that Terraform makes, as they were on the wire, for where it is not there.
+/// The requests that Terraform makes for the same module, for where it is not there: recorded from Terraform 1.11.4 with
+/// version 5.100.0 of its provider, in their order, with the members that their answers must have.
 #[test]
 fn what_terraform_asks_is_answered() {
     let served = Served::start();
     let recorded = std::fs::read_to_string(script("terraform_requests.jsonl")).unwrap();
-    let mut version = String::new();
     for (number, line) in recorded.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
         let request: Value = serde_json::from_str(line).unwrap();
         let field = |name: &str| request[name].as_str().unwrap_or_default();
-        let body = field("body").replace("{version}", &version);
         let head = match field("target") {
             "" => format!("{} {} HTTP/1.1\r\nContent-Type: {}", field("method"), field("path"), field("type")),
             target => format!("POST / HTTP/1.1\r\nX-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.0"),
         };
-        let (status, answer) = served.request(&head, &body);
+        let (status, answer) = served.request(&head, field("body"));
         let expected = request["status"].as_u64().unwrap() as u16;
         assert_eq!(status, expected, "line {}: {line}\n{answer}", number + 1);
         for member in request["has"].as_array().into_iter().flatten() {
             let member = member.as_str().unwrap();
             assert!(answer.contains(member), "line {}: {member} is missing in {answer}", number + 1);
-        }
-        let answer: Value = serde_json::from_str(&answer).unwrap_or(Value::Null);
-        if let Some(published) = answer["stateMachineVersionArn"].as_str() {
-            version = published.to_owned();
         }
     }
 }

@@ -59,11 +59,8 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         let server = server.with_router(router.known_as(hosts));
         // What was running goes on before anyone asks for it: a task token is good only once its execution is there.
         session.engine.recover().await?;
-        if printer.json() {
-            printer.result(&json!({ "listening": format!("http://{address}") }).to_string());
-        } else {
-            printer.result(&format!("listening on http://{address}"));
-        }
+        printer.result(&format!("listening on http://{address}"));
+        printer.object(&json!({ "listening": format!("http://{address}") }));
         server.run(interrupted()?).await;
         session.close().await;
         Ok(ExitCode::SUCCESS)
