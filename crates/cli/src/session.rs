@@ -122,6 +122,15 @@ impl Session {
     }
 }
 
+/// Makes the journal of an older version one of this version, if there is a journal.
+pub fn bring_up_to_date(data_root: &DataRoot) -> anyhow::Result<()> {
+    let path = sqlite::path_in(data_root.path());
+    if path.exists() {
+        SqliteJournal::open(&path)?;
+    }
+    Ok(())
+}
+
 /// A reader of the journal of a data root.
 pub fn reader(data_root: &Path) -> anyhow::Result<SqliteReader> {
     let path = sqlite::path_in(data_root);

@@ -73,13 +73,14 @@ impl Router {
             let body = serde_json::json!({ "__type": "AccessDeniedException", "message": reason });
             return json(StatusCode::FORBIDDEN, body.to_string());
         }
+        // Before all protocols: to S3 this is a bucket.
+        if head.method == Method::GET && head.uri.path() == "/health" {
+            return json(StatusCode::OK, r#"{"status":"ok"}"#);
+        }
         if let Some(protocol) = self.protocols.iter().find(|protocol| protocol.takes(&head)) {
             return Arc::clone(protocol).serve(head, body).await;
         }
-        match (&head.method, head.uri.path()) {
-            (&Method::GET, "/" | "/health") => json(StatusCode::OK, r#"{"status":"ok"}"#),
-            _ => json(StatusCode::NOT_FOUND, r#"{"__type":"UnknownOperationException"}"#),
-        }
+        json(StatusCode::NOT_FOUND, r#"{"__type":"UnknownOperationException"}"#)
     }
 }
 

@@ -86,3 +86,61 @@ async fn a_worker_gets_a_task_and_answers_it() {
     assert!(late.starts_with("TaskTimedOut: ") || late.starts_with("TaskDoesNotExist: "), "{late}");
     api.close().await;
 }
+
+#[tokio::test]
+async fn what_failed_is_redriven_and_what_did_not_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::open(folder.path());
+    let fail =
+        r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "Next": "F"}, "F": {"Type": "Fail", "Error": "E"}}}"#;
+    let machine = api.machine("sky", fail).await;
+    let execution = api.run(&machine, "one").await;
+    let one = json!({ "executionArn": execution });
+    let described = api.call("DescribeExecution", one.clone()).await;
+    assert_eq!((&described["redriveStatus"], &described["redriveCount"]), (&json!("REDRIVABLE"), &json!(0)));
+    let token = json!({ "executionArn": execution, "clientToken": "again" });
+    let redriven = api.call("RedriveExecution", token.clone()).await;
+    assert_eq!(api.call("RedriveExecution", token).await, redriven, "a client token makes it one redrive");
+    let described = api.call("DescribeExecution", one.clone()).await;
+    assert_eq!((&described["redriveCount"], &described["redriveDate"]), (&json!(1), &redriven["redriveDate"]));
+    let history = api.call("GetExecutionHistory", one).await;
+    let types: Vec<&str> = history["events"].as_array().unwrap().iter().filter_map(|e| e["type"].as_str()).collect();
+    let passes = types.iter().filter(|name| **name == "PassStateEntered").count();
+    assert_eq!((passes, types.contains(&"ExecutionRedriven")), (1, true), "what succeeded is not run again: {types:?}");
+    let list = |filter: &str| json!({ "stateMachineArn": machine, "redriveFilter": filter });
+    for (filter, count) in [("REDRIVEN", 1), ("NOT_REDRIVEN", 0)] {
+        let listed = api.call("ListExecutions", list(filter)).await;
+        assert_eq!(listed["executions"].as_array().map(Vec::len), Some(count), "{filter}");
+    }
+
+    let other = api.machine("other", PASS).await;
+    let succeeded = api.run(&other, "one").await;
+    let refused = api.refused("RedriveExecution", json!({ "executionArn": succeeded })).await;
+    assert_eq!(refused, "ExecutionNotRedrivable: Execution is SUCCEEDED and cannot be redriven");
+    api.close().await;
+}
+
+#[tokio::test]
+async fn an_express_execution_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::open(folder.path());
+    let create = json!({ "name": "sky", "definition": PASS, "roleArn": common::ROLE, "type": "EXPRESS" });
+    let machine = text(&api.call("CreateStateMachine", create).await["stateMachineArn"]);
+    let start = json!({ "stateMachineArn": machine, "name": "one", "input": r#"{"z":1}"#, "traceHeader": "Root=1" });
+    let ended = api.call("StartSyncExecution", start.clone()).await;
+    assert_eq!((&ended["status"], &ended["output"]), (&json!("SUCCEEDED"), &json!(r#"{"z":1}"#)));
+    assert_eq!(
+        (&ended["traceHeader"], &ended["billingDetails"]["billedDurationInMilliseconds"]),
+        (&json!("Root=1"), &json!(100))
+    );
+    assert!(text(&ended["executionArn"]).contains(":express:sky:one:"), "{ended}");
+    let again = api.call("StartSyncExecution", start).await;
+    assert_ne!(again["executionArn"], ended["executionArn"], "names of Express executions may be used again");
+
+    let standard = api.machine("standard", PASS).await;
+    let refused = api.refused("StartSyncExecution", json!({ "stateMachineArn": standard })).await;
+    assert!(refused.starts_with("StateMachineTypeNotSupported: "), "{refused}");
+    let refused = api.refused("ListExecutions", json!({ "stateMachineArn": machine })).await;
+    assert!(refused.starts_with("StateMachineTypeNotSupported: "), "{refused}");
+    api.close().await;
+}

@@ -135,6 +135,7 @@ pub fn execute(plan: Plan, data: &Path, printer: &Printer) -> anyhow::Result<out
 /// Takes up an interrupted execution; returns the exit code.
 pub fn resume(execution: &str, place: &PlaceArgs, printer: &Printer) -> anyhow::Result<u8> {
     let data_root = DataRoot::take(&place.data)?;
+    session::bring_up_to_date(&data_root)?;
     let record = session::reader(data_root.path())?.find_execution(execution)?;
     let record = record.ok_or_else(|| {
         exit::usage(format!(

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use starmap_asl::Timestamp;
+use starmap_engine::core::not_redrivable;
 use starmap_engine::journal::{ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, Status};
 use starmap_engine::names::invalid_name;
 use starmap_engine::registry::{MachineKind, Revision};
@@ -105,17 +107,10 @@ pub(super) struct Target {
 impl StepFunctions {
     pub(super) async fn start_execution(&self, start: Start) -> Answer {
         let target = self.target(&start.arn)?;
-        let kind = target.revision.kind;
-        let new = new_execution(target, start)?;
-        let input = new.input.clone();
-        match self.engine.start_revision(new).await {
+        // The same call again, as long as its execution runs, is answered again: see the engine.
+        match self.engine.start_revision(new_execution(target, start)?).await {
             Ok(started) => Ok(json!({ "executionArn": started.arn, "startDate": time(started.started_at) })),
             Err(Error::ExecutionExists { arn }) => {
-                let there = self.find_execution(&arn)?;
-                // The same call again, as long as its execution runs, is answered again.
-                if kind == MachineKind::Standard && there.status == Status::Running && there.input == input {
-                    return Ok(json!({ "executionArn": arn, "startDate": time(there.started_at) }));
-                }
                 Err(ApiError::new("ExecutionAlreadyExists", format!("Execution Already Exists: '{arn}'")))
             }
             Err(error) => Err(unexpected("starting an execution")(error)),
@@ -160,7 +155,7 @@ impl StepFunctions {
         let record = self.named_execution(&one.arn)?;
         let mut described = self.payloads(&record, one.has_data);
         let map_run = self.map_run_of(&record)?;
-        let (status, reason) = redrive_status(&record);
+        let (status, reason) = redrive_status(&record, self.now());
         let members = object([
             ("executionArn", Some(Value::from(record.arn.as_str()))),
             ("stateMachineArn", Some(Value::String(state_machine_of(&record)))),
@@ -168,11 +163,12 @@ impl StepFunctions {
             ("status", Some(Value::from(record.status.as_str()))),
             ("startDate", Some(time(record.started_at))),
             ("stopDate", record.stopped_at.map(time)),
-            ("traceHeader", record.annotations.get("traceHeader").cloned()),
+            ("traceHeader", record.trace_header.clone().map(Value::String)),
             ("mapRunArn", map_run.map(Value::String)),
             ("stateMachineVersionArn", record.version_arn.clone().map(Value::String)),
             ("stateMachineAliasArn", record.alias_arn.clone().map(Value::String)),
-            ("redriveCount", Some(Value::from(0))),
+            ("redriveCount", Some(Value::from(record.redrive_count))),
+            ("redriveDate", record.redriven_at.map(time)),
             ("redriveStatus", Some(Value::from(status))),
             ("redriveStatusReason", reason.map(Value::String)),
         ]);
@@ -279,7 +275,8 @@ impl StepFunctions {
                 ("mapRunArn", list.map_run.clone().map(Value::String)),
                 ("stateMachineVersionArn", record.version_arn.map(Value::String)),
                 ("stateMachineAliasArn", record.alias_arn.map(Value::String)),
-                ("redriveCount", Some(Value::from(0))),
+                ("redriveCount", Some(Value::from(record.redrive_count))),
+                ("redriveDate", record.redriven_at.map(time)),
             ])
         });
         let listed = listed.collect::<Vec<_>>();
@@ -332,9 +329,9 @@ pub(super) fn new_execution(target: Target, start: Start) -> Result<NewExecution
         return Err(invalid_name_error(&name));
     }
     let input = parse_input(start.input.as_deref().unwrap_or("{}"))?;
-    let annotations = start.trace_header.map_or(Value::Null, |header| json!({ "traceHeader": header }));
     let Target { revision, version_arn, alias_arn } = target;
-    Ok(NewExecution { revision, version_arn, alias_arn, trace_header: None, name, input, annotations })
+    let (trace_header, annotations) = (start.trace_header, Value::Null);
+    Ok(NewExecution { revision, version_arn, alias_arn, trace_header, name, input, annotations })
 }
 
 /// The state machine as descriptions of an execution give it: with its Map's label for a child.
@@ -355,14 +352,11 @@ fn label_in(arn: &str) -> Option<&str> {
     arn.split(':').nth(6)?.split_once('/').map(|(_, label)| label)
 }
 
-fn redrive_status(record: &ExecutionRecord) -> (&'static str, Option<String>) {
-    match record.status {
-        Status::Running | Status::Succeeded => {
-            let reason = format!("Execution is {} and cannot be redriven", record.status.as_str());
-            ("NOT_REDRIVABLE", Some(reason))
-        }
-        _ if record.parent.is_some() => ("REDRIVABLE_BY_MAP_RUN", None),
-        _ => ("REDRIVABLE", None),
+fn redrive_status(record: &ExecutionRecord, now: Timestamp) -> (&'static str, Option<String>) {
+    match not_redrivable(record, now) {
+        Some(reason) => ("NOT_REDRIVABLE", Some(reason.to_owned())),
+        None if record.parent.is_some() => ("REDRIVABLE_BY_MAP_RUN", None),
+        None => ("REDRIVABLE", None),
     }
 }
 

@@ -14,6 +14,7 @@ mod express;
 mod history;
 mod map_runs;
 mod paging;
+mod redrive;
 mod state_machines;
 mod tags;
 mod test_state;
@@ -37,6 +38,7 @@ pub struct StepFunctions {
     engine: Arc<Engine>,
     reader: Arc<dyn Reader>,
     clock: Arc<dyn Clock>,
+    redriven: redrive::Redriven,
 }
 
 impl std::fmt::Debug for StepFunctions {
@@ -49,7 +51,7 @@ impl StepFunctions {
     /// Serves an engine.
     pub fn new(engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
         let reader = engine.reader();
-        Self { engine, reader, clock }
+        Self { engine, reader, clock, redriven: redrive::Redriven::default() }
     }
 
     /// Carries out an action; `body` is the JSON text of its members, and so is the answer.
@@ -93,6 +95,7 @@ impl StepFunctions {
             "PublishStateMachineVersion" => {
                 self.publish_state_machine_version(&read(members, versions::Publish::read)?).await
             }
+            "RedriveExecution" => self.redrive_execution(read(members, redrive::Redrive::read)?).await,
             "SendTaskFailure" => self.send_task_failure(read(members, activities::Failure::read)?).await,
             "SendTaskHeartbeat" => self.send_task_heartbeat(&read(members, activities::Heartbeat::read)?).await,
             "SendTaskSuccess" => self.send_task_success(read(members, activities::Success::read)?).await,
