@@ -501,13 +501,28 @@ impl Core {
         let (machine, revision) = self.machine_of(journal, &record)?;
         let mut runs = Vec::new();
         let mut queue = Queue::new();
-        self.reload(journal, &record, machine, revision, 0, turn, &mut queue, &mut runs)?;
+        let effects_before = turn.effects.len();
+        if let Err(error) = self.reload(journal, &record, machine, revision, 0, turn, &mut queue, &mut runs) {
+            // Half of it would be worse than nothing.
+            turn.effects.truncate(effects_before);
+            self.forget(id, &runs);
+            return Err(error);
+        }
         // The outer runs come first; children that end by starting see their runs complete.
         for row in runs {
             self.advance_map_run(at, row, turn, &mut queue);
         }
         self.drain(at, queue, turn);
         self.watch_again(at, journal, turn)
+    }
+
+    /// Takes what a recovery has brought back out of memory again.
+    fn forget(&mut self, id: ExecutionId, runs: &[MapRunRow]) {
+        let is_of_run = |parent: Parent| runs.contains(&parent.map_run);
+        self.executions.retain(|other, live| *other != id && !live.parent.is_some_and(is_of_run));
+        self.map_runs.retain(|row, _| !runs.contains(row));
+        self.by_arn.retain(|_, other| *other != id);
+        self.unwatched.clear();
     }
 
     /// What an execution that is not a child runs.

@@ -171,6 +171,8 @@ pub(crate) struct Driver {
     timers: BinaryHeap<Reverse<(Timestamp, ExecutionId, TimerId)>>,
     armed: HashSet<(ExecutionId, TimerId)>,
     polls: HashMap<u64, oneshot::Sender<Box<HandedOut>>>,
+    /// ARNs of executions that were started or redriven in this turn: what the journal says of them is not true yet.
+    begun: HashSet<String>,
     readers: HashMap<MapRunRow, Wanted>,
     waiters: HashMap<ExecutionId, Vec<Reply<Ending>>>,
     attempts: u64,
@@ -212,6 +214,7 @@ impl Driver {
             timers: BinaryHeap::new(),
             armed: HashSet::new(),
             polls: HashMap::new(),
+            begun: HashSet::new(),
             readers: HashMap::new(),
             waiters: HashMap::new(),
             attempts: 0,
@@ -251,6 +254,7 @@ impl Driver {
 
     fn turn(&mut self, messages: Vec<Message>) -> Result<Flow, Error> {
         let at = self.clock.now();
+        self.begun.clear();
         let (mut turn, mut answers, mut flow) = (Turn::default(), Vec::<Answer>::new(), Flow::Continue);
         for message in messages {
             if let Message::Shutdown { reply } = message {
@@ -339,7 +343,7 @@ impl Driver {
             }
             Message::ServiceAnswered { execution, task, result } => {
                 self.invocations.remove(&(execution, task));
-                let ended = self.ended(&result);
+                let ended = self.ended(at, &result, turn);
                 self.core.take_in(at, Input::ServiceAnswered { execution, task, result, ended }, turn);
             }
             Message::Token { token, answer, reply } => {
@@ -376,9 +380,11 @@ impl Driver {
                 // As on AWS: the same start again is the same execution, as long as it runs.
                 return Ok(Started { id, arn, started_at });
             }
-            if self.core.has_arn(&arn) || self.reader.execution_by_arn(&arn)?.is_some() {
+            let is_there = self.core.has_arn(&arn) || self.begun.contains(&arn);
+            if is_there || self.reader.execution_by_arn(&arn)?.is_some() {
                 return Err(Error::ExecutionExists { arn });
             }
+            self.begun.insert(arn.clone());
         }
         let id = self.core.take_in(at, Input::Start(Box::new(new)), turn);
         let id = id.expect("starting an execution gives its row");
@@ -410,7 +416,7 @@ impl Driver {
         if record.parent.is_some() {
             return Err(Error::IsChild { arn: record.arn });
         }
-        if self.core.has_arn(arn) {
+        if self.core.has_arn(arn) || self.begun.contains(arn) {
             let reason = "Execution is RUNNING and cannot be redriven".to_owned();
             return Err(Error::NotRedrivable { arn: record.arn, reason });
         }
@@ -418,7 +424,10 @@ impl Driver {
             return Err(Error::NotRedrivable { arn: record.arn, reason: reason.to_owned() });
         }
         match self.core.redrive(at, self.reader.as_ref(), &record, turn)? {
-            true => Ok(at),
+            true => {
+                self.begun.insert(record.arn);
+                Ok(at)
+            }
             false => Err(Error::NotRedrivable { arn: record.arn, reason: HISTORY_FULL.to_owned() }),
         }
     }
@@ -456,12 +465,20 @@ impl Driver {
     }
 
     /// The execution that a call has started, if it has ended already.
-    fn ended(&self, result: &Result<Value, ServiceError>) -> Option<Box<ExecutionRecord>> {
+    fn ended(&self, at: Timestamp, result: &Result<Value, ServiceError>, turn: &Turn) -> Option<Box<ExecutionRecord>> {
         let arn = execution_arn(result.as_ref().ok()?)?;
         if self.core.has_arn(arn) {
             return None;
         }
-        let record = self.reader.execution_by_arn(arn).ok().flatten()?;
+        let mut record = self.reader.execution_by_arn(arn).ok().flatten()?;
+        // What ended in this very turn is not in the journal yet.
+        let ended_now = turn.effects.iter().find_map(|effect| match effect {
+            Effect::Ended { execution, ending, .. } if *execution == record.id => Some(ending.clone()),
+            _ => None,
+        });
+        if let Some(Ending { status, output, error, cause }) = ended_now {
+            record = ExecutionRecord { status, output, error, cause, stopped_at: Some(at), ..record };
+        }
         (record.status != Status::Running).then(|| Box::new(record))
     }
 

@@ -371,3 +371,26 @@ async fn everything_that_was_running_goes_on() {
     assert_eq!(working.recover().await.unwrap(), 0);
     working.shutdown().await;
 }
+
+#[tokio::test]
+async fn the_same_name_twice_in_one_turn_is_refused_and_nothing_stops() {
+    let engine = Arc::new(engine(Box::new(MemoryJournal::default()), |_, _| None));
+    let pass = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+    engine.create_state_machine("m", pass).await.unwrap();
+    // Whatever the turns are: exactly one of each name is started.
+    let callers: Vec<_> = (0..200)
+        .map(|number| {
+            let engine = Arc::clone(&engine);
+            tokio::spawn(async move { engine.start_execution(start(&format!("e{}", number / 4), json!(number))).await })
+        })
+        .collect();
+    let mut started = 0;
+    for caller in callers {
+        match caller.await.unwrap() {
+            Ok(_) => started += 1,
+            Err(error) => assert!(matches!(error, Error::ExecutionExists { .. }), "{error}"),
+        }
+    }
+    assert_eq!(started, 50);
+    engine.shutdown().await;
+}

@@ -26,8 +26,8 @@ struct Rows {
     resources: Resources,
     revisions: Vec<Revision>,
     executions: Vec<ExecutionRecord>,
-    events: Vec<(ExecutionId, Timestamp, Event)>,
-    history: Vec<(ExecutionId, HistoryRow)>,
+    events: HashMap<ExecutionId, Vec<(Timestamp, Event)>>,
+    history: HashMap<ExecutionId, Vec<HistoryRow>>,
     map_runs: Vec<MapRunRecord>,
     invocations: Vec<InvocationRow>,
 }
@@ -47,7 +47,7 @@ impl Journal for MemoryJournal {
             let Write::Event { execution, sequence, .. } = write else {
                 continue;
             };
-            let there = || rows.events.iter().filter(|(id, ..)| id == execution).count() as u64;
+            let there = || rows.events.get(execution).map_or(0, Vec::len) as u64;
             let next = next_sequences.entry(*execution).or_insert_with(there);
             if sequence != next {
                 return Err(Error::Damaged {
@@ -66,8 +66,12 @@ impl Journal for MemoryJournal {
                     rows.resources.apply(change);
                 }
                 Write::Execution(record) => rows.executions.push(*record),
-                Write::Event { execution, at, event, .. } => rows.events.push((execution, at, event)),
-                Write::History { execution, event } => rows.history.push((execution, codec::history_row(&event))),
+                Write::Event { execution, at, event, .. } => {
+                    rows.events.entry(execution).or_default().push((at, event));
+                }
+                Write::History { execution, event } => {
+                    rows.history.entry(execution).or_default().push(codec::history_row(&event));
+                }
                 Write::ExecutionEnded { execution, at, ending } => {
                     for record in rows.executions.iter_mut().filter(|record| record.id == execution) {
                         record.status = ending.status;
@@ -165,20 +169,19 @@ impl Reader for MemoryJournal {
 
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
         let rows = self.rows();
-        let own = rows.events.iter().filter(|(id, ..)| *id == execution);
-        Ok(own.map(|(_, at, event)| (*at, event.clone())).collect())
+        Ok(rows.events.get(&execution).cloned().unwrap_or_default())
     }
 
     fn history(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
         let rows = self.rows();
-        let own = rows.history.iter().filter(|(id, row)| *id == execution && row.id > after);
-        Ok(own.take(limit).map(|(_, row)| row.clone()).collect())
+        let own = rows.history.get(&execution).into_iter().flatten().filter(|row| row.id > after);
+        Ok(own.take(limit).cloned().collect())
     }
 
     fn history_backward(&self, execution: ExecutionId, before: u64, limit: usize) -> Result<Vec<HistoryRow>, Error> {
         let rows = self.rows();
-        let own = rows.history.iter().rev().filter(|(id, row)| *id == execution && row.id < before);
-        Ok(own.take(limit).map(|(_, row)| row.clone()).collect())
+        let own = rows.history.get(&execution).into_iter().flatten().rev().filter(|row| row.id < before);
+        Ok(own.take(limit).cloned().collect())
     }
 
     fn map_run(&self, row: MapRunRow) -> Result<Option<MapRunRecord>, Error> {
