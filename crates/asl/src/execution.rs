@@ -79,6 +79,8 @@ pub struct Execution {
     /// Of an execution that ended without success: where its branches were. What a redrive goes on from.
     pub(crate) halted: Option<BTreeMap<BranchId, Branch>>,
     pub(crate) pending: Pending,
+    /// Payloads that somebody wrote in another way than compactly: AWS shows them so for as long as they are handed on.
+    pub(crate) texts: Vec<(Arc<Value>, Arc<str>)>,
     /// What TestState gives the state to see.
     pub(crate) given: Option<Given>,
 }
@@ -266,7 +268,20 @@ impl Execution {
             halted: None,
             pending: Pending::default(),
             given: None,
+            texts: Vec::new(),
         }
+    }
+
+    /// Says how the input was written: the history shows it so wherever it is handed on as it is.
+    pub fn with_input_text(mut self, text: &str) -> Execution {
+        self.texts.push((Arc::clone(&self.input), text.into()));
+        self
+    }
+
+    /// How a payload was written, if it was written in a way of its own.
+    pub(crate) fn text_of(&self, payload: &Arc<Value>) -> Option<Arc<str>> {
+        let (_, text) = self.texts.iter().find(|(other, _)| Arc::ptr_eq(other, payload))?;
+        Some(Arc::clone(text))
     }
 
     /// The variables that the first state sees.

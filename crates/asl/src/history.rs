@@ -19,6 +19,8 @@ pub struct HistoryEvent {
     pub at: Timestamp,
     /// What.
     pub kind: EventKind,
+    /// How the caller of the execution wrote the payload, where it is still the same and not written compactly.
+    pub text: Option<Arc<str>>,
 }
 
 /// What a history entry records. Names and fields follow the API's `HistoryEvent`.
@@ -217,6 +219,15 @@ impl StateType {
 }
 
 impl EventKind {
+    /// The input or output that is shared with the execution.
+    pub(crate) fn payload(&self) -> Option<&Arc<Value>> {
+        match self {
+            EventKind::ExecutionStarted { input, .. } | EventKind::StateEntered { input, .. } => Some(input),
+            EventKind::ExecutionSucceeded { output } | EventKind::StateExited { output, .. } => Some(output),
+            _ => None,
+        }
+    }
+
     /// True for what ends an execution.
     pub(crate) fn is_end(&self) -> bool {
         matches!(

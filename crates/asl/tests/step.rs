@@ -932,3 +932,30 @@ fn a_redrive_goes_on_where_the_execution_ended() {
     assert_eq!(feed(Event::TaskSucceeded { task: TaskId(5), output: json!("bad") }), done);
     assert_eq!(feed(Event::Redriven), "", "what succeeded is not redriven");
 }
+
+/// Recorded: test_parallel_state_nested.
+#[test]
+fn an_input_is_shown_as_it_was_written_for_as_long_as_it_is_handed_on() {
+    let pass = json!({"StartAt": "B", "States": {"B": {"Type": "Pass", "End": true}}});
+    let definition = json!({"StartAt": "A", "States": {
+        "A": {"Type": "Parallel", "Branches": [pass], "Next": "C"},
+        "C": {"Type": "Pass", "InputPath": "$[0]", "End": true},
+    }});
+    let mut execution = execution(&definition, json!([1, 2])).with_input_text("[1, 2]");
+    let commands = step(&mut execution, Timestamp(0), Event::Started).unwrap();
+    let mut told = String::new();
+    for command in &commands {
+        if let Command::Record(HistoryEvent { kind, text: Some(text), .. }) = command {
+            told.push_str(&format!("{} {text}\n", kind.name()));
+        }
+    }
+    expect![[r#"
+        ExecutionStarted [1, 2]
+        ParallelStateEntered [1, 2]
+        PassStateEntered [1, 2]
+        PassStateExited [1, 2]
+        ParallelStateExited [[1, 2]]
+        PassStateEntered [[1, 2]]
+    "#]]
+    .assert_eq(&told);
+}

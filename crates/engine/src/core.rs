@@ -88,9 +88,12 @@ pub struct NewExecution {
     pub name: String,
     /// Its input.
     pub input: Value,
-    /// Kept for the caller.
+    /// Kept for the caller. [`INPUT_TEXT`] is read by the engine, too.
     pub annotations: Value,
 }
+
+/// The annotation that says how the caller wrote the input, where that was not compactly: the history shows it so.
+pub const INPUT_TEXT: &str = "inputText";
 
 /// What must happen outside, once the turn's writes are durable.
 #[derive(Debug)]
@@ -415,7 +418,12 @@ impl Core {
         Live {
             arn: record.arn.clone(),
             role_arn: context.role_arn.clone(),
-            execution: Execution::new(machine.clone(), context, Arc::clone(&input), options),
+            execution: match record.annotations.get(INPUT_TEXT).and_then(Value::as_str) {
+                Some(text) => {
+                    Execution::new(machine.clone(), context, Arc::clone(&input), options).with_input_text(text)
+                }
+                None => Execution::new(machine.clone(), context, Arc::clone(&input), options),
+            },
             name: record.name.clone(),
             input,
             started_at: record.started_at,
@@ -470,7 +478,7 @@ impl Core {
         };
         let cause = format!("internal error, please report it: {bug}");
         let kind = EventKind::ExecutionFailed { error: Some("States.Runtime".to_owned()), cause: Some(cause.clone()) };
-        let event = HistoryEvent { id: live.last_history + 1, previous_id: live.last_history, at, kind };
+        let event = HistoryEvent { id: live.last_history + 1, previous_id: live.last_history, at, kind, text: None };
         turn.batch.writes.push(Write::History { execution: id, event: Box::new(event) });
         let ending = Ending {
             status: Status::Failed,

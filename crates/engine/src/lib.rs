@@ -21,6 +21,6 @@ pub mod registry;
 pub mod results;
 pub mod services;
 
-pub use core::NewExecution;
+pub use core::{INPUT_TEXT, NewExecution};
 pub use driver::{Start, Started};
 pub use engine::{ActivityTask, Engine, Error, Notice, Parts};

@@ -101,7 +101,8 @@ impl<'a> Step<'a> {
         }
         self.execution.last_event_id += 1;
         let id = self.execution.last_event_id;
-        self.commands.push(Command::Record(HistoryEvent { id, previous_id, at: self.at, kind }));
+        let text = kind.payload().and_then(|payload| self.execution.text_of(payload));
+        self.commands.push(Command::Record(HistoryEvent { id, previous_id, at: self.at, kind, text }));
         id
     }
 

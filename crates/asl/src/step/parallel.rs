@@ -41,6 +41,19 @@ impl Step<'_> {
         self.park(id, branch, Activity::Fan(fan));
     }
 
+    /// The array of the branches' outputs, if one of them is written in a way of its own: AWS puts texts together.
+    fn text_of_all(&self, outputs: &[Arc<Value>]) -> Option<String> {
+        let texts: Vec<Option<Arc<str>>> = outputs.iter().map(|output| self.execution.text_of(output)).collect();
+        if texts.iter().all(Option::is_none) {
+            return None;
+        }
+        let written = outputs.iter().zip(texts).map(|(output, text)| match text {
+            Some(text) => text.to_string(),
+            None => output.to_string(),
+        });
+        Some(format!("[{}]", written.collect::<Vec<_>>().join(",")))
+    }
+
     /// One branch of a Parallel has ended; `last_id` is its last event.
     pub(super) fn branch_succeeded(
         &mut self,
@@ -57,11 +70,14 @@ impl Step<'_> {
             self.execution.branches.insert(parent.branch, branch);
             return;
         }
-        let results: Value = fan.results.drain(..).flatten().map(Arc::unwrap_or_clone).collect();
+        let outputs: Vec<Arc<Value>> = fan.results.drain(..).flatten().collect();
+        let text = self.text_of_all(&outputs);
+        let results: Arc<Value> = Arc::new(outputs.into_iter().map(Arc::unwrap_or_clone).collect());
+        self.execution.texts.extend(text.map(|text| (Arc::clone(&results), text.into())));
         branch.last_id = last_id;
         // Leaving points at the last branch, too, and not at this event: recorded in test_parallel_state_order.
         self.record(last_id, EventKind::ParallelStateSucceeded);
         let Kind::Parallel(Parallel { handling, .. }) = &state.kind else { return };
-        self.leave_with_result(parent.branch, branch, state, handling, Arc::new(results));
+        self.leave_with_result(parent.branch, branch, state, handling, results);
     }
 }

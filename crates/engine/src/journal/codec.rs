@@ -102,8 +102,8 @@ impl Chunk {
     }
 
     pub fn add_history(&mut self, event: &HistoryEvent) {
-        let HistoryEvent { id, previous_id, at, kind } = event;
-        add(&mut self.history, &(id, previous_id, at.0, kind.name(), Details(kind)));
+        let HistoryEvent { id, previous_id, at, kind, text } = event;
+        add(&mut self.history, &(id, previous_id, at.0, kind.name(), Details(kind, text.as_deref())));
         if self.first_id == 0 {
             self.first_id = *id;
         }
@@ -177,16 +177,17 @@ pub(crate) fn history_row(event: &HistoryEvent) -> HistoryRow {
         previous_id: event.previous_id,
         at: event.at,
         name: event.kind.name().to_owned(),
-        details: serde_json::to_value(Details(&event.kind)).expect("its keys are strings"),
+        details: serde_json::to_value(Details(&event.kind, event.text.as_deref())).expect("its keys are strings"),
     }
 }
 
 /// What an entry of the history carries, as an object; what is absent is left out.
-struct Details<'a>(&'a EventKind);
+struct Details<'a>(&'a EventKind, Option<&'a str>);
 
 impl Serialize for Details<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields(serializer.serialize_map(None)?);
+        fields.put_if("text", self.1.as_ref())?;
         match self.0 {
             EventKind::ExecutionStarted { input, role_arn } => {
                 fields.put("input", &**input)?;
@@ -413,7 +414,7 @@ mod tests {
         chunk.add_event(Timestamp(1), &Event::Started);
         chunk.add_event(Timestamp(2), &event);
         let kind = EventKind::ActivityStarted { worker: Some("w".to_owned()) };
-        chunk.add_history(&HistoryEvent { id: 4, previous_id: 3, at: Timestamp(2), kind });
+        chunk.add_history(&HistoryEvent { id: 4, previous_id: 3, at: Timestamp(2), kind, text: None });
         let (events, history) = chunk.finish();
         let failed = r#"{"type":"task_failed","task":3,"error":"E","cause":"c"}"#;
         assert_eq!(events, format!(r#"[[1,{{"type":"started"}}],[2,{failed}]]"#));

@@ -67,7 +67,7 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         (Timestamp(12), Event::TaskSucceeded { task: TaskId(1), output: json!({ "z": [1.5, null], "a": "ü" }) }),
     ];
     let kind = EventKind::ExecutionStarted { input: Arc::new(json!({})), role_arn: "role".to_owned() };
-    let entry = HistoryEvent { id: 1, previous_id: 0, at: Timestamp(10), kind };
+    let entry = HistoryEvent { id: 1, previous_id: 0, at: Timestamp(10), kind, text: None };
     let history = HistoryRow {
         id: 1,
         previous_id: 0,
@@ -179,7 +179,7 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
             let kind = EventKind::MapStateStarted { length: id };
             Write::History {
                 execution: child.id,
-                event: Box::new(HistoryEvent { id, previous_id: id - 1, at: Timestamp(20), kind }),
+                event: Box::new(HistoryEvent { id, previous_id: id - 1, at: Timestamp(20), kind, text: None }),
             }
         };
         let event = Write::Event {

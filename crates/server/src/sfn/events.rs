@@ -74,11 +74,13 @@ fn written(name: &str, details: Map<String, Value>, has_data: bool, region: &str
     // Task events name a resource as type and name, not as an ARN.
     let is_task = name.starts_with("Task") && !name.starts_with("TaskState");
     let is_scheduled = name.ends_with("Scheduled");
+    let own_text = details.get("text").cloned();
     for (key, value) in details {
         match key.as_str() {
+            "text" => {}
             "input" | "output" => {
                 if has_data {
-                    written.insert(key.clone(), text(value));
+                    written.insert(key.clone(), own_text.clone().unwrap_or_else(|| text(value)));
                 }
                 written.insert(format!("{key}Details"), json!({ "truncated": false }));
             }

@@ -8,7 +8,7 @@ use starmap_engine::core::not_redrivable;
 use starmap_engine::journal::{ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, Status};
 use starmap_engine::names::invalid_name;
 use starmap_engine::registry::{MachineKind, Revision};
-use starmap_engine::{Error, NewExecution};
+use starmap_engine::{Error, INPUT_TEXT, NewExecution};
 
 use super::arn::{Named, named, wrong_kind};
 use super::paging::{self, page_size};
@@ -182,7 +182,8 @@ impl StepFunctions {
         for (name, value) in [("input", Some(&record.input)), ("output", record.output.as_ref())] {
             if let Some(value) = value {
                 if has_data {
-                    written.insert(name.to_owned(), Value::String(value.to_string()));
+                    let own_text = record.annotations.get(INPUT_TEXT).filter(|_| name == "input");
+                    written.insert(name.to_owned(), own_text.cloned().unwrap_or_else(|| value.to_string().into()));
                 }
                 written.insert(format!("{name}Details"), data_details(has_data));
             }
@@ -328,9 +329,14 @@ pub(super) fn new_execution(target: Target, start: Start) -> Result<NewExecution
     if invalid_name(&name).is_some() {
         return Err(invalid_name_error(&name));
     }
-    let input = parse_input(start.input.as_deref().unwrap_or("{}"))?;
+    let input_text = start.input.as_deref().unwrap_or("{}");
+    let input = parse_input(input_text)?;
+    let mut annotations = Value::Null;
+    if input.to_string() != input_text {
+        annotations[INPUT_TEXT] = input_text.into();
+    }
     let Target { revision, version_arn, alias_arn } = target;
-    let (trace_header, annotations) = (start.trace_header, Value::Null);
+    let trace_header = start.trace_header;
     Ok(NewExecution { revision, version_arn, alias_arn, trace_header, name, input, annotations })
 }
 
