@@ -49,13 +49,13 @@ def run(arn, input=None):
     return ended(sfn.start_execution(stateMachineArn=arn, input=json.dumps(input or {}))["executionArn"])
 
 
-def refused(name, call, **parameters):
+def refused(error_name, call, **parameters):
     try:
         call(**parameters)
     except ClientError as error:
-        assert error.response["Error"]["Code"] == name, error.response["Error"]
+        assert error.response["Error"]["Code"] == error_name, error.response["Error"]
         return error.response["Error"]["Message"]
-    raise AssertionError(f"{call} was accepted, expected {name}")
+    raise AssertionError(f"{call} was accepted, expected {error_name}")
 
 
 def identity():

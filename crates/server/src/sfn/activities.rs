@@ -200,7 +200,11 @@ impl StepFunctions {
             return Err(refused(format!("Output exceeds the maximum size of {PAYLOAD_BYTES_MAX} bytes")));
         }
         let problem = || starmap_asl::json_text::problem(&output).map_or_else(String::new, |problem| problem.message);
-        let value = serde_json::from_str(&output).map_err(|_| refused(problem()))?;
+        let Ok(value) = serde_json::from_str(&output) else {
+            // As recorded, a bad token is told before a bad output. Whoever sends the latter is alive.
+            self.engine.send_task_heartbeat(&token).await.map_err(refused_token)?;
+            return Err(refused(problem()));
+        };
         self.engine.send_task_success(&token, value).await.map_err(refused_token)?;
         Ok(json!({}))
     }
