@@ -15,19 +15,19 @@ pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
     /// Members beside `message`, for example `resourceName`.
-    pub members: Map<String, Value>,
+    pub members: Vec<(&'static str, Value)>,
 }
 
 impl ApiError {
     /// An error of the caller's: status 400, as for every modelled error of Step Functions.
     pub fn new(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name: Cow::Borrowed(name), message: message.into(), status: 400, members: Map::new() }
+        Self { name: Cow::Borrowed(name), message: message.into(), status: 400, members: Vec::new() }
     }
 
     /// The same with another member.
     #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(member.to_owned(), value.into());
+    pub fn with(mut self, member: &'static str, value: impl Into<Value>) -> Self {
+        self.members.push((member, value.into()));
         self
     }
 
@@ -35,7 +35,7 @@ impl ApiError {
     pub fn internal(doing: &'static str, error: &dyn std::error::Error) -> Self {
         tracing::error!(error = error.to_string(), doing, "request failed");
         let name = Cow::Borrowed("InternalServerError");
-        Self { name, message: format!("{doing} failed; the server's log says why"), status: 500, members: Map::new() }
+        Self { name, message: format!("{doing} failed; the server's log says why"), status: 500, members: Vec::new() }
     }
 
     /// The body that goes over the wire.
@@ -43,7 +43,7 @@ impl ApiError {
         let mut body = Map::new();
         body.insert("__type".to_owned(), Value::String(self.name.clone().into_owned()));
         body.insert("message".to_owned(), Value::String(self.message.clone()));
-        body.extend(self.members.clone());
+        body.extend(self.members.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         Value::Object(body).to_string().into_bytes()
     }
 }

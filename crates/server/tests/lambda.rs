@@ -105,6 +105,7 @@ fn zipped(name: &str, source: &str) -> String {
     BASE64.encode(writer.finish().unwrap().into_inner())
 }
 
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn python() -> bool {
     let found = Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {

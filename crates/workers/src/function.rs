@@ -90,9 +90,11 @@ impl<T> Names<T> {
             let alias = plain(alias);
             if !names.functions.contains_key(function) {
                 problems.push(format!("alias {alias}: function {function} does not exist; known: {known}"));
-            } else if names.functions.contains_key(alias) && alias != function {
-                problems.push(format!("alias {alias}: already the name of another function"));
-            } else if names.aliases.insert(alias.to_owned(), function.clone()).is_some_and(|other| other != *function) {
+                continue;
+            }
+            let is_a_function = names.functions.contains_key(alias) && alias != function;
+            let before = names.aliases.insert(alias.to_owned(), function.clone());
+            if is_a_function || before.is_some_and(|other| other != *function) {
                 problems.push(format!("alias {alias}: already the name of another function"));
             }
         }

@@ -14,13 +14,13 @@ pub struct Error {
     pub status: u16,
     /// `User` or `Server`; newer errors have none.
     pub fault: Option<&'static str>,
-    /// More members of the answer.
-    pub members: Map<String, Value>,
+    /// Of a throttled invocation: by what.
+    pub reason: Option<&'static str>,
 }
 
 impl Error {
     fn new(name: &'static str, status: u16, message: impl Into<String>) -> Self {
-        Self { name, message: message.into(), status, fault: Some("User"), members: Map::new() }
+        Self { name, message: message.into(), status, fault: Some("User"), reason: None }
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
@@ -62,9 +62,7 @@ impl Error {
     }
 
     pub(crate) fn too_many_requests(reason: &'static str) -> Self {
-        let mut error = Self::new("TooManyRequestsException", 429, "Rate Exceeded.");
-        error.members.insert("Reason".to_owned(), json!(reason));
-        error
+        Self { reason: Some(reason), ..Self::new("TooManyRequestsException", 429, "Rate Exceeded.") }
     }
 
     pub(crate) fn not_served(what: &str) -> Self {
@@ -91,7 +89,9 @@ impl Error {
         // Old errors have it so, new ones so; SDKs read either.
         body.insert("Message".to_owned(), json!(self.message));
         body.insert("message".to_owned(), json!(self.message));
-        body.extend(self.members.clone());
+        if let Some(reason) = self.reason {
+            body.insert("Reason".to_owned(), json!(reason));
+        }
         Value::Object(body).to_string().into_bytes()
     }
 }

@@ -140,7 +140,10 @@ impl Catalog {
     fn delete_alias(&self, members: &Members) -> Result<Reply, Error> {
         let (name, alias) = (self.changeable(members)?, required(members, "Name")?);
         // One that is not there is removed already.
-        self.change(&name, |record| Ok(drop(record.aliases.remove(alias))))?;
+        self.change(&name, |record| {
+            record.aliases.remove(alias);
+            Ok(())
+        })?;
         Ok(Reply::empty())
     }
 

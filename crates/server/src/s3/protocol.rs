@@ -360,9 +360,7 @@ impl Call<'_> {
         let size = object.info.bytes;
         let range = header(headers, "range").map(|text| range(text, size)).transpose()?.flatten();
         let (first, end) = range.as_ref().map_or((0, size), |range| (range.start, range.end));
-        let mut answer = if is_head {
-            Response::new(Full::default())
-        } else if first == end {
+        let mut answer = if is_head || first == end {
             Response::new(Full::default())
         } else {
             Response::new(Full::new(self.buckets.get(bucket, key, range.clone()).await?))

@@ -121,8 +121,8 @@ impl StepFunctions {
 }
 
 /// Reads the members of an action, all of them, then refuses what is wrong together.
-fn read<'a, T>(
-    members: &'a Map<String, Value>,
+fn read<T>(
+    members: &Map<String, Value>,
     read: impl FnOnce(&Members<'_>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
     let violations = RefCell::new(Vec::new());

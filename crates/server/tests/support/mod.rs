@@ -90,7 +90,10 @@ impl Objects for MemoryObjects {
         let mut buckets = self.buckets.lock().unwrap();
         let made = match buckets.contains_key(bucket) {
             true => Err(ObjectError::BucketExists { bucket: bucket.to_owned() }),
-            false => Ok(drop(buckets.insert(bucket.to_owned(), Bucket::new()))),
+            false => {
+                buckets.insert(bucket.to_owned(), Bucket::new());
+                Ok(())
+            }
         };
         Box::pin(async { made })
     }
@@ -98,7 +101,10 @@ impl Objects for MemoryObjects {
     fn delete_bucket<'a>(&'a self, bucket: &'a str) -> Storing<'a, ()> {
         let is_empty = self.with(bucket, |objects| objects.is_empty());
         let removed = match is_empty {
-            Ok(true) => Ok(drop(self.buckets.lock().unwrap().remove(bucket))),
+            Ok(true) => {
+                self.buckets.lock().unwrap().remove(bucket);
+                Ok(())
+            }
             Ok(false) => Err(ObjectError::BucketNotEmpty { bucket: bucket.to_owned() }),
             Err(error) => Err(error),
         };
