@@ -100,7 +100,7 @@ pub fn run(command: &AslCommand, printer: &Printer) -> anyhow::Result<ExitCode> 
 }
 
 /// More findings than anybody reads; a file that has them is something else.
-const FINDINGS_MAX: usize = 1000;
+const FINDINGS_MAX: usize = 100;
 
 fn check(args: &CheckArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let machine_type = match args.machine_type {
@@ -114,12 +114,18 @@ fn check(args: &CheckArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     for file in &args.files {
         let text = read(file)?;
         let found = validate(&text, machine_type, least, FINDINGS_MAX);
+        let lines: Vec<&str> = if printer.json() { Vec::new() } else { text.lines().collect() };
         for diagnostic in &found.diagnostics {
             match diagnostic.severity {
                 Severity::Error => errors += 1,
                 Severity::Warning => warnings += 1,
             }
-            printer.result(&shown(&name_of(file), &text, diagnostic, &style));
+            if !printer.json() {
+                printer.result(&shown(&name_of(file), &lines, diagnostic, &style));
+            }
+        }
+        if found.is_truncated {
+            printer.note(&format!("{}: there are more findings than these {FINDINGS_MAX}", name_of(file)));
         }
         files.push(json!({
             "file": name_of(file),
@@ -174,7 +180,7 @@ impl Style {
 const LINE_LENGTH_MAX: usize = 110;
 
 /// A finding for people: what, where, and the line with a caret under the place.
-fn shown(file: &str, text: &str, diagnostic: &Diagnostic, style: &Style) -> String {
+fn shown(file: &str, lines: &[&str], diagnostic: &Diagnostic, style: &Style) -> String {
     let colour = match diagnostic.severity {
         Severity::Error => "1;31",
         Severity::Warning => "1;33",
@@ -186,7 +192,7 @@ fn shown(file: &str, text: &str, diagnostic: &Diagnostic, style: &Style) -> Stri
     let margin = " ".repeat(line.to_string().len());
     let bar = style.paint("1;34", "|");
     let _ = writeln!(out, "{margin}{} {file}:{line}:{column}", style.paint("1;34", "-->"));
-    let (source, before) = excerpt(text.lines().nth(line - 1).unwrap_or_default(), column);
+    let (source, before) = excerpt(lines.get(line - 1).copied().unwrap_or_default(), column.max(1));
     let _ = writeln!(out, "{margin} {bar}");
     let _ = writeln!(out, "{} {bar} {source}", style.paint("1;34", &line.to_string()));
     let _ = write!(out, "{margin} {bar} {}{}", " ".repeat(before), style.paint(colour, "^"));
@@ -199,21 +205,14 @@ fn shown(file: &str, text: &str, diagnostic: &Diagnostic, style: &Style) -> Stri
 
 /// The part of a line around a column, and how many characters of it come before the column.
 fn excerpt(line: &str, column: usize) -> (String, usize) {
-    let characters: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let before = column.saturating_sub(1).min(characters.len());
-    let start = if characters.len() <= LINE_LENGTH_MAX { 0 } else { before.saturating_sub(LINE_LENGTH_MAX / 2) };
-    let end = characters.len().min(start + LINE_LENGTH_MAX);
-    let mut out = String::new();
-    let mut caret = before - start;
-    if start > 0 {
-        out.push_str("… ");
-        caret += 2;
-    }
-    out.extend(&characters[start..end]);
-    if end < characters.len() {
-        out.push_str(" …");
-    }
-    (out, caret)
+    let is_long = line.chars().nth(LINE_LENGTH_MAX).is_some();
+    let start = if is_long { (column - 1).saturating_sub(LINE_LENGTH_MAX / 2) } else { 0 };
+    let mut rest = line.chars().skip(start).map(|c| if c.is_control() { ' ' } else { c });
+    let part: String = rest.by_ref().take(LINE_LENGTH_MAX).collect();
+    let caret = (column - 1 - start).min(part.chars().count());
+    let (left, caret) = if start > 0 { ("… ", caret + 2) } else { ("", caret) };
+    let right = if rest.next().is_some() { " …" } else { "" };
+    (format!("{left}{part}{right}"), caret)
 }
 
 fn name_of(file: &Path) -> String {
@@ -350,7 +349,7 @@ mod tests {
         let text = "{\n  \"StartAt\": \"A\",\n  \"States\": {\n    \"A\": {\"Type\": \"Wait\", \"Seconds\": -1, \"End\": true}\n  }\n}\n";
         let found = validate(text, ExecutionType::Standard, Severity::Warning, 10);
         let plain = Style { is_coloured: false };
-        let shown = shown("wait.asl.json", text, &found.diagnostics[0], &plain);
+        let shown = shown("wait.asl.json", &text.lines().collect::<Vec<_>>(), &found.diagnostics[0], &plain);
         let (_, rest) = shown.split_once('\n').unwrap();
         expect![[r#"
              --> wait.asl.json:4:37
