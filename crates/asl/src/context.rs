@@ -112,10 +112,13 @@ impl<'a> Context<'a> {
     }
 }
 
-fn map_of(Item { index, key, value }: &Item) -> Value {
+fn map_of(Item { index, key, source, value }: &Item) -> Value {
     let mut item = json!({ "Index": index, "Value": **value });
     if let Some(key) = key {
         item["Key"] = key.as_str().into();
+    }
+    if let Some(source) = source {
+        item["Source"] = source.as_str().into();
     }
     json!({ "Item": item })
 }

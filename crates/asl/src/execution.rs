@@ -190,6 +190,8 @@ pub(crate) struct Item {
     pub(crate) index: usize,
     /// Of a field, where the items are those of an object.
     pub(crate) key: Option<String>,
+    /// Where it came from; known in a Distributed Map.
+    pub(crate) source: Option<String>,
     pub(crate) value: Arc<Value>,
 }
 
@@ -218,7 +220,8 @@ pub(crate) enum Activity {
     Fan(Fan),
     MapRun {
         map_run: MapRunId,
-        is_started: bool,
+        /// The history event that tells of its start, once it has started.
+        started_id: Option<u64>,
     },
 }
 

@@ -8,7 +8,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::command::ProcessorPath;
-use crate::definition::ExecutionType;
+use crate::context::Context;
+use crate::definition::{ExecutionType, Kind, StateMachine};
+use crate::error::RUNTIME;
+use crate::execution::{Branch, ExecutionContext, Item};
+use crate::expression::{Environment, States};
+use crate::random::Random;
+use crate::time::Timestamp;
 
 /// Everything the engine needs to run a Distributed Map.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,9 +206,25 @@ pub enum OutputType {
     JsonLines,
 }
 
-/// What a child execution gets of an item.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Selection(());
+/// What a child execution gets of an item: the item as it is, or what `ItemSelector` makes of it.
+///
+/// Holds all that the expression may look at, so that it can be asked at any time later.
+#[derive(Clone, Debug)]
+pub struct Selection(Option<Arc<Selector>>);
+
+#[derive(Debug)]
+pub(crate) struct Selector {
+    pub(crate) machine: StateMachine,
+    pub(crate) who: ExecutionContext,
+    /// The execution's input.
+    pub(crate) execution_input: Arc<Value>,
+    /// In the Map state.
+    pub(crate) branch: Branch,
+    /// After `InputPath`.
+    pub(crate) input: Arc<Value>,
+    pub(crate) seed: u64,
+    pub(crate) at: Timestamp,
+}
 
 /// Why `ItemSelector` could not be evaluated for an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,13 +238,54 @@ pub struct NotSelected {
 impl Selection {
     /// Items as they are.
     pub fn whole() -> Selection {
-        Selection(())
+        Selection(None)
+    }
+
+    pub(crate) fn of(selector: Selector) -> Selection {
+        Selection(Some(Arc::new(selector)))
     }
 
     /// What the child execution of an item gets. `source` is where the item came from, for `$$.Map.Item.Source`.
     ///
     /// The same item gives the same again.
-    pub fn select(&self, _index: u64, value: Arc<Value>, _source: &str) -> Result<Arc<Value>, NotSelected> {
-        Ok(value)
+    pub fn select(&self, index: u64, value: Arc<Value>, source: &str) -> Result<Arc<Value>, NotSelected> {
+        let Some(selector) = &self.0 else { return Ok(value) };
+        let Selector { machine, who, execution_input, branch, input, seed, at } = &**selector;
+        let state = &machine.scope(branch.scope).states[branch.state];
+        let Kind::Map(map) = &state.kind else { return Ok(value) };
+        let Some(template) = &map.item_selector else { return Ok(value) };
+        let mut context = Context::new(who, execution_input, state, branch, None);
+        let index_of_item = usize::try_from(index).unwrap_or(usize::MAX);
+        context.set_item(Item { index: index_of_item, key: None, source: Some(source.into()), value });
+        // Random, and yet the same for the same item, whenever it is asked.
+        let mut random = Random::new(seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut environment = Environment {
+            input,
+            states: States { input: &branch.input, result: None, error_output: None },
+            context: &context,
+            variables: &branch.variables,
+            random: &mut random,
+            at: *at,
+        };
+        template.evaluate(&mut environment).map_err(|failure| {
+            let failure = failure.in_state(&state.name, branch.entered_id);
+            NotSelected {
+                error: failure.error.unwrap_or_else(|| RUNTIME.to_owned()),
+                cause: failure.cause.unwrap_or_default(),
+            }
+        })
+    }
+}
+
+impl PartialEq for Selection {
+    fn eq(&self, other: &Selection) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                Arc::ptr_eq(one, other)
+                    || (one.branch == other.branch && one.input == other.input && one.seed == other.seed)
+            }
+            _ => false,
+        }
     }
 }

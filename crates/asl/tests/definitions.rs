@@ -156,17 +156,36 @@ fn choice_rules() {
 }
 
 #[test]
-fn what_is_not_supported_yet_says_so() {
+fn distributed_maps() {
+    let processor = json!({
+        "ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}},
+    });
     check_state(
-        json!({"Type": "Map", "End": true, "ItemReader": {}, "ResultWriter": {}, "ItemBatcher": {}, "Label": "a#b", "ItemProcessor": {
-            "ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}},
-        }}),
+        json!({"Type": "Map", "End": true, "ItemReader": {}, "ResultWriter": {}, "ItemBatcher": {}, "Label": "a#b",
+            "ItemProcessor": processor}),
         expect![[r#"
-            1:68: error: NOT_SUPPORTED: ItemReader (items from object storage) is not supported yet at /States/A/ItemReader
-            1:86: error: NOT_SUPPORTED: ResultWriter (results to object storage) is not supported yet at /States/A/ResultWriter
-            1:103: error: NOT_SUPPORTED: ItemBatcher (several items per child execution) is not supported yet at /States/A/ItemBatcher
+            1:68: error: SCHEMA_VALIDATION_FAILED: These fields are required: [Resource] at /States/A/ItemReader
+            1:86: error: SCHEMA_VALIDATION_FAILED: One of these fields is required: [Resource, WriterConfig] at /States/A/ResultWriter
+            1:103: error: SCHEMA_VALIDATION_FAILED: One of these fields is required: [MaxItemsPerBatch, MaxItemsPerBatchPath, MaxInputBytesPerBatch, MaxInputBytesPerBatchPath] at /States/A/ItemBatcher
             1:114: error: SCHEMA_VALIDATION_FAILED: Label contains invalid character: '#' at /States/A/Label
         "#]],
+    );
+    check_state(
+        json!({"Type": "Map", "End": true,
+            "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "Parameters": {"Bucket": "b", "Key.$": "$.k"},
+                "ReaderConfig": {"InputType": "CSV", "CSVHeaderLocation": "GIVEN", "CSVDelimiter": "BAR", "MaxItemsPath": "$.n"}},
+            "ItemBatcher": {"MaxItemsPerBatch": 0, "BatchInput": {"x.$": "$.x"}},
+            "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "WriterConfig": {"Transformation": "FLAT"}},
+            "ItemProcessor": processor}),
+        expect![[]],
+    );
+    check_state(
+        json!({"Type": "Map", "End": true,
+            "ItemReader": {"Resource": "arn:aws:states:::s3:listObjectsV2", "Parameters": {"Bucket": "b"}},
+            "ItemBatcher": {"MaxInputBytesPerBatchPath": "$.n"},
+            "ResultWriter": {"WriterConfig": {"Transformation": "FLATTEN", "OutputType": "JSONL"}},
+            "ItemProcessor": processor}),
+        expect![[]],
     );
 }
 

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use starmap_asl::{
-    Code, Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, Options, Outcome, Severity,
+    Code, Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, ItemSource, Options, Outcome, Severity,
     StateMachine, Status, Timestamp, step,
 };
 
@@ -243,8 +244,13 @@ fn run(machine: StateMachine, input: Value) -> Result<(Vec<HistoryEvent>, Outcom
                 Command::StartMapRun { map_run, spec } => {
                     let processor = machine.processor(&spec.processor).expect("the machine names its own processors");
                     let mut outputs = Vec::new();
-                    for item in spec.given_items() {
-                        match run(processor.clone(), Value::clone(item))?.1 {
+                    if matches!(spec.items, ItemSource::Reader(_)) || spec.writer.destination.is_some() {
+                        return skip("needs a bucket");
+                    }
+                    for (index, item) in (0..).zip(spec.given_items()) {
+                        let selected = spec.selection.select(index, Arc::clone(item), "STATE_DATA");
+                        let selected = selected.map_err(|not| Problem::Different(format!("{not:?}")))?;
+                        match run(processor.clone(), Value::clone(&selected))?.1 {
                             Outcome::Succeeded { output } => outputs.push(Value::clone(&output)),
                             _ => return skip("a child execution fails"),
                         }

@@ -1,5 +1,7 @@
 //! Histories and commands, event by event.
 
+use std::sync::Arc;
+
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 use starmap_asl::{
@@ -669,7 +671,10 @@ fn repeated_answers_are_ignored() {
 }
 
 fn map_run_told(spec: &MapRunSpec) -> String {
-    let items: Vec<String> = spec.given_items().iter().map(|item| item.to_string()).collect();
+    let selected = |(index, item): (u64, &Arc<Value>)| {
+        spec.selection.select(index, Arc::clone(item), "STATE_DATA").unwrap().to_string()
+    };
+    let items: Vec<String> = (0..).zip(spec.given_items()).map(selected).collect();
     format!(
         "{} {} {:?} [{}] at most {:?}, tolerating {:?}, {:?}",
         spec.state,

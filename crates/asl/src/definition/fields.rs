@@ -182,14 +182,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Fields of the language that this interpreter does not run.
-    pub(super) fn unsupported(&self, name: &'static str, what: &str) {
-        if self.get(name).is_some() {
-            let message = format!("{name} ({what}) is not supported yet");
-            self.findings.error(Code::Unsupported, self.at(name), message);
-        }
-    }
-
     /// A field's value if `read` makes something of it; notes what was expected otherwise.
     fn typed<T>(&self, name: &'static str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
         let value = self.get(name)?;

@@ -2,13 +2,12 @@
 
 use serde_json::Value;
 
+use super::distributed::read_distributed;
 use super::fields::Fields;
 use super::handling::read_handling;
 use super::model::{ExecutionType, Items, Map, MapMode, QueryLanguage};
 use super::scope::{ScopeReader, Targets};
 use crate::command::ProcessorPath;
-
-const LABEL_LENGTH_MAX: usize = 40;
 
 pub(super) fn read_map(fields: &Fields<'_>, targets: &Targets<'_>, scopes: &mut ScopeReader<'_>) -> Option<Map> {
     fields.exclusive(&["ItemProcessor", "Iterator"]);
@@ -48,11 +47,11 @@ pub(super) fn read_map(fields: &Fields<'_>, targets: &Targets<'_>, scopes: &mut 
             fields.number(name, 0.0, 100.0)
         });
     let mode = match config {
-        Some(child_type) => read_distributed(fields, path, child_type),
+        Some(child_type) => MapMode::Distributed(Box::new(read_distributed(fields, path, child_type))),
         None => MapMode::Inline,
     };
-    if let (Some(scope), MapMode::Distributed { path, .. }) = (scope, &mode) {
-        fields.findings.processors.borrow_mut().insert(path.0.clone(), scope);
+    if let (Some(scope), MapMode::Distributed(distributed)) = (scope, &mode) {
+        fields.findings.processors.borrow_mut().insert(distributed.path.0.clone(), scope);
     }
     let handling = read_handling(fields, targets, scopes);
     Some(Map {
@@ -105,27 +104,4 @@ fn read_processor_config(processor: &Fields<'_>) -> Option<ExecutionType> {
     };
     config.finish();
     child_type
-}
-
-fn read_distributed(fields: &Fields<'_>, path: ProcessorPath, child_type: ExecutionType) -> MapMode {
-    fields.unsupported("ItemReader", "items from object storage");
-    fields.unsupported("ItemBatcher", "several items per child execution");
-    fields.unsupported("ResultWriter", "results to object storage");
-    let label = fields.string("Label");
-    if let Some(problem) = label.and_then(label_problem) {
-        fields.schema("Label", problem);
-    }
-    MapMode::Distributed { path, child_type, label: label.map(str::to_owned) }
-}
-
-fn label_problem(label: &str) -> Option<String> {
-    const FORBIDDEN: &str = "?*<>{}[]:;,\\|^~$#%&`\"/";
-    if label.is_empty() {
-        return Some("Label cannot be empty".to_owned());
-    }
-    if label.chars().count() > LABEL_LENGTH_MAX {
-        return Some(format!("Label cannot exceed {LABEL_LENGTH_MAX} characters"));
-    }
-    let invalid = label.chars().find(|c| c.is_whitespace() || c.is_control() || FORBIDDEN.contains(*c))?;
-    Some(format!("Label contains invalid character: '{invalid}'"))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::distributed::Distributed;
 use crate::choice::Rule;
-use crate::command::ProcessorPath;
 use crate::expression::Expression;
 use crate::history::StateType;
 use crate::resource::Resource;
@@ -140,7 +140,7 @@ pub(crate) enum Setting<T> {
 }
 
 impl<T> Setting<T> {
-    fn variables(&self, note: &mut dyn FnMut(&str)) {
+    pub(crate) fn variables(&self, note: &mut dyn FnMut(&str)) {
         if let Setting::Computed(computed) = self {
             computed.expression.variables(note);
         }
@@ -196,7 +196,7 @@ pub(crate) enum Items {
 #[derive(Debug)]
 pub(crate) enum MapMode {
     Inline,
-    Distributed { path: ProcessorPath, child_type: ExecutionType, label: Option<String> },
+    Distributed(Box<Distributed>),
 }
 
 #[derive(Debug)]
@@ -283,6 +283,9 @@ impl State {
                     Items::Input => {}
                     Items::Path(path) => path.variables(note),
                     Items::Template(items) => items.variables(note),
+                }
+                if let MapMode::Distributed(distributed) = &map.mode {
+                    distributed.variables(note);
                 }
                 map.max_concurrency.variables(note);
                 map.tolerated_count.variables(note);

@@ -410,9 +410,9 @@ impl<'a> Step<'a> {
                 }
             }
             Activity::Wait { timer } | Activity::Retry { timer } => self.cancel_timer(timer),
-            Activity::MapRun { map_run, is_started } => {
+            Activity::MapRun { map_run, started_id } => {
                 self.cancel_map_run(map_run);
-                if is_started {
+                if started_id.is_some() {
                     self.record_in(&mut branch, EventKind::MapRunAborted);
                 }
             }

@@ -17,16 +17,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::data::told;
-use super::flow::{Step, current};
+use super::flow::Step;
 use super::inspect::Stage;
 use crate::context::Context;
-use crate::definition::{Items, Kind, Map, MapMode, QueryLanguage, Setting, State};
+use crate::definition::{Distributed, Items, Map, MapMode, QueryLanguage, Setting, State};
 use crate::error::Failure;
-use crate::event::MapRunId;
 use crate::execution::{Activity, Branch, BranchId, Fan, Item, Iteration, Parent};
 use crate::expression::{Environment, Expression, States, Type};
 use crate::history::EventKind;
-use crate::map_run::{ItemSource, MapRunSpec, Selection, Writer};
+use crate::map_run::{ItemSource, MapRunSpec};
 use crate::template::{Computed, Template};
 use crate::variables::Variables;
 
@@ -46,40 +45,68 @@ impl Step<'_> {
     fn start_map(&mut self, id: BranchId, branch: &mut Branch, state: &State, map: &Map) -> Result<(), Failure> {
         let input = self.effective_input(branch, state)?;
         let max_concurrency = self.max_concurrency(branch, state, map, &input)?;
+        if let MapMode::Distributed(distributed) = &map.mode
+            && let Some(reader) = &distributed.reader
+        {
+            // How many there are is known when they have been read. ItemsPath has no meaning beside a reader; recorded:
+            // test_map_item_reader_base_json_with_items_path.
+            self.record_in(branch, EventKind::MapStateStarted { length: 0 });
+            let request = self.reader_request(branch, state, reader, &input)?;
+            let items = ItemSource::Reader(Arc::new(request));
+            return self.ask_for_map_run(id, branch, state, map, distributed, &input, max_concurrency, items);
+        }
         let items = self.items(branch, state, map, &input)?;
         self.record_in(branch, EventKind::MapStateStarted { length: items.len() as u64 });
         if self.is_inspected() {
             let items = items.iter().map(|item| Value::clone(&item.value)).collect();
             self.inspect(Stage::AfterItemsPath, &items);
         }
+        if let MapMode::Distributed(distributed) = &map.mode {
+            if self.is_inspected() {
+                self.iterations(branch, state, map, &input, items.clone())?;
+            }
+            let items = ItemSource::Given(items.into_iter().map(|item| item.value).collect());
+            return self.ask_for_map_run(id, branch, state, map, distributed, &input, max_concurrency, items);
+        }
         let iterations = self.iterations(branch, state, map, &input, items)?;
-        branch.activity = match &map.mode {
-            MapMode::Distributed { path, child_type, label } => {
-                let spec = MapRunSpec {
-                    state: state.name.clone(),
-                    items: ItemSource::Given(iterations.into_iter().map(|iteration| iteration.input).collect()),
-                    selection: Selection::whole(),
-                    batching: None,
-                    writer: Writer::default(),
-                    processor: path.clone(),
-                    child_type: *child_type,
-                    max_concurrency: max_concurrency.and_then(|max| u32::try_from(max).ok()),
-                    tolerated_failure_count: self.tolerated_count(branch, state, map, &input)?,
-                    tolerated_failure_percentage: self.tolerated_percentage(branch, state, map, &input)?,
-                    label: label.clone(),
-                };
-                Activity::MapRun { map_run: self.start_map_run(id, Arc::new(spec)), is_started: false }
-            }
-            MapMode::Inline => {
-                let mut fan =
-                    Fan { results: vec![None; iterations.len()], running: BTreeMap::new(), waiting: iterations.into() };
-                let slots = max_concurrency.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX);
-                while fan.running.len() < slots
-                    && self.start_iteration(id, branch, &mut fan, state, map, branch.last_id)
-                {}
-                Activity::Fan(fan)
-            }
+        let mut fan =
+            Fan { results: vec![None; iterations.len()], running: BTreeMap::new(), waiting: iterations.into() };
+        let slots = max_concurrency.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX);
+        while fan.running.len() < slots && self.start_iteration(id, branch, &mut fan, state, map, branch.last_id) {}
+        branch.activity = Activity::Fan(fan);
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "private, and each argument is one thing that it stands on")]
+    fn ask_for_map_run(
+        &mut self,
+        id: BranchId,
+        branch: &mut Branch,
+        state: &State,
+        map: &Map,
+        distributed: &Distributed,
+        input: &Arc<Value>,
+        max_concurrency: Option<u64>,
+        items: ItemSource,
+    ) -> Result<(), Failure> {
+        let batching = match &distributed.batcher {
+            Some(batcher) => Some(self.batching(branch, state, batcher, input)?),
+            None => None,
         };
+        let spec = MapRunSpec {
+            state: state.name.clone(),
+            items,
+            selection: self.selection(branch, map, input),
+            batching,
+            writer: self.writer(branch, state, distributed.writer.as_ref(), input)?,
+            processor: distributed.path.clone(),
+            child_type: distributed.child_type,
+            max_concurrency: max_concurrency.and_then(|max| u32::try_from(max).ok()),
+            tolerated_failure_count: self.tolerated_count(branch, state, map, input)?,
+            tolerated_failure_percentage: self.tolerated_percentage(branch, state, map, input)?,
+            label: distributed.label.clone(),
+        };
+        branch.activity = Activity::MapRun { map_run: self.start_map_run(id, Arc::new(spec)), started_id: None };
         Ok(())
     }
 
@@ -222,38 +249,6 @@ impl Step<'_> {
         self.leave_with_result(id, branch, state, &map.handling, Arc::new(Value::Array(results)));
     }
 
-    pub(super) fn map_run_started(&mut self, map_run: MapRunId, arn: String) {
-        let Some(id) = self.execution.pending.map_runs.get(&map_run).map(|effect| effect.of) else { return };
-        let Some(mut branch) = self.execution.branches.remove(&id) else { return };
-        if let Activity::MapRun { is_started, .. } = &mut branch.activity
-            && !std::mem::replace(is_started, true)
-        {
-            self.record_in(&mut branch, EventKind::MapRunStarted { arn });
-        }
-        self.execution.branches.insert(id, branch);
-    }
-
-    pub(super) fn map_run_succeeded(&mut self, map_run: MapRunId, output: Value) {
-        let Some(id) = self.end_map_run(map_run) else { return };
-        let Some(mut branch) = self.execution.branches.remove(&id) else { return };
-        let machine = self.execution.machine.clone();
-        let state = current(&machine, &branch);
-        let Kind::Map(map) = &state.kind else { return };
-        self.record_in(&mut branch, EventKind::MapRunSucceeded);
-        self.record(branch.last_id, EventKind::MapStateSucceeded);
-        self.leave_with_result(id, branch, state, &map.handling, Arc::new(output));
-    }
-
-    pub(super) fn map_run_failed(&mut self, map_run: MapRunId, error: String, cause: String) {
-        let Some(id) = self.end_map_run(map_run) else { return };
-        let Some(mut branch) = self.execution.branches.remove(&id) else { return };
-        let machine = self.execution.machine.clone();
-        let state = current(&machine, &branch);
-        let failure = Failure::new(&error, cause.clone());
-        self.record_in(&mut branch, EventKind::MapRunFailed { error, cause });
-        self.fail_after(id, branch, state, failure, EventKind::MapStateFailed);
-    }
-
     fn max_concurrency(
         &mut self,
         branch: &Branch,
@@ -313,7 +308,7 @@ impl Step<'_> {
 }
 
 fn items_of(values: Vec<Value>) -> Vec<Item> {
-    let item = |(index, value)| Item { index, key: None, value: Arc::new(value) };
+    let item = |(index, value)| Item { index, key: None, source: None, value: Arc::new(value) };
     values.into_iter().enumerate().map(item).collect()
 }
 
@@ -338,7 +333,7 @@ fn not_an_integer(field: &str, value: &Value, computed: &Computed) -> Failure {
     not_a(field, value, "integer", computed)
 }
 
-fn not_a(field: &str, value: &Value, expected: &str, computed: &Computed) -> Failure {
+pub(super) fn not_a(field: &str, value: &Value, expected: &str, computed: &Computed) -> Failure {
     let cause = format!(
         "The {field} field refers to value \"{}\" which is not a valid {expected}: {}",
         told(value),

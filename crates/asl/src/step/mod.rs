@@ -14,6 +14,7 @@
 
 mod choice;
 mod data;
+mod distributed;
 mod effects;
 mod fail;
 mod flow;
