@@ -177,7 +177,7 @@ fn distributed_maps() {
             "ItemBatcher": {"MaxItemsPerBatch": 0, "BatchInput": {"x.$": "$.x"}},
             "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "WriterConfig": {"Transformation": "FLAT"}},
             "ItemProcessor": processor}),
-        expect![[]],
+        expect![[r#""#]],
     );
     check_state(
         json!({"Type": "Map", "End": true,
@@ -185,7 +185,7 @@ fn distributed_maps() {
             "ItemBatcher": {"MaxInputBytesPerBatchPath": "$.n"},
             "ResultWriter": {"WriterConfig": {"Transformation": "FLATTEN", "OutputType": "JSONL"}},
             "ItemProcessor": processor}),
-        expect![[]],
+        expect![[r#""#]],
     );
 }
 
