@@ -177,7 +177,13 @@ fn distributed_maps() {
             "ItemBatcher": {"MaxItemsPerBatch": 0, "BatchInput": {"x.$": "$.x"}},
             "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "WriterConfig": {"Transformation": "FLAT"}},
             "ItemProcessor": processor}),
-        expect![[r#""#]],
+        expect![[r#"
+            1:169: error: SCHEMA_VALIDATION_FAILED: These fields are required: [CSVHeaders] at /States/A/ItemReader/ReaderConfig
+            1:231: error: SCHEMA_VALIDATION_FAILED: Value is not valid. Expected one of [COMMA, PIPE, SEMICOLON, SPACE, TAB], found BAR at /States/A/ItemReader/ReaderConfig/CSVDelimiter
+            1:294: error: SCHEMA_VALIDATION_FAILED: expected an integer from 1 to 100000000, found 0 at /States/A/ItemBatcher/MaxItemsPerBatch
+            1:339: error: SCHEMA_VALIDATION_FAILED: These fields are required: [Parameters] at /States/A/ResultWriter
+            1:416: error: SCHEMA_VALIDATION_FAILED: Value is not valid. Expected one of [NONE, COMPACT, FLATTEN], found FLAT at /States/A/ResultWriter/WriterConfig/Transformation
+        "#]],
     );
     check_state(
         json!({"Type": "Map", "End": true,

@@ -95,10 +95,10 @@ impl Objects for Bucket {
 
     fn list<'a>(&'a self, bucket: &'a str, request: ListRequest) -> Storing<'a, ListPage> {
         Box::pin(async move {
-            self.find(bucket, "").err().filter(|error| matches!(error, ObjectError::NoSuchBucket { .. })).map_or(
-                Ok(()),
-                Err,
-            )?;
+            self.find(bucket, "")
+                .err()
+                .filter(|error| matches!(error, ObjectError::NoSuchBucket { .. }))
+                .map_or(Ok(()), Err)?;
             let after = request.start_after.unwrap_or_default();
             let objects = self.0.lock().unwrap();
             let keys = objects.iter().filter(|(key, _)| key.starts_with(&request.prefix) && **key > after);
@@ -260,11 +260,10 @@ async fn items_are_read_selected_batched_and_their_results_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_storage_refuses_fails_the_run_by_name() {
-    let long = lines(200_000);
+    // More than one block, in few items.
+    let long = (0..40).map(|number| format!("{{\"n\":{number},\"x\":\"{}\"}}\n", "x".repeat(50_000))).collect();
     let bucket = Bucket::with(&[("broken.jsonl", long), ("list.json", "[1,2]".to_owned())]);
-    let writer = |prefix: &str| {
-        json!({ "Resource": "arn:aws:states:::s3:putObject", "Parameters": { "Bucket": "b", "Prefix": prefix } })
-    };
+    let writer = |prefix: &str| json!({ "Resource": "arn:aws:states:::s3:putObject", "Parameters": { "Bucket": "b", "Prefix": prefix } });
     let cases = [
         (
             json!({ "ItemReader": reader("none", json!({ "InputType": "JSON" })) }),
@@ -292,9 +291,8 @@ async fn what_storage_refuses_fails_the_run_by_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_failures_end_the_run_and_what_was_not_started_is_written() {
     let bucket = Bucket::with(&[("items.json", "[0,1,2,3,4,5,6,7]".to_owned())]);
-    let engine = engine(&MemoryJournal::default(), &bucket, |item| {
-        Some(if item == 2 { Err("Bad") } else { Ok(item.clone()) })
-    });
+    let engine =
+        engine(&MemoryJournal::default(), &bucket, |item| Some(if item == 2 { Err("Bad") } else { Ok(item.clone()) }));
     let definition = machine(json!({
         "ItemReader": reader("items.json", json!({ "InputType": "JSON" })), "MaxConcurrency": 1,
         "ResultWriter": { "Resource": "arn:aws:states:::s3:putObject", "Parameters": { "Bucket": "b" } },

@@ -202,7 +202,8 @@ fn read_batcher(fields: Fields<'_>) -> ItemBatcher {
         ),
         input: fields.template("BatchInput"),
     };
-    if matches!((&batcher.items_max, &batcher.input_bytes_max), (Setting::Absent, Setting::Absent)) {
+    let limits = ["MaxItemsPerBatch", "MaxItemsPerBatchPath", "MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath"];
+    if limits.iter().all(|name| fields.get(name).is_none()) {
         let names = match fields.language {
             QueryLanguage::JsonPath => {
                 "MaxItemsPerBatch, MaxItemsPerBatchPath, MaxInputBytesPerBatch, MaxInputBytesPerBatchPath"
