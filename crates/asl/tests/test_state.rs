@@ -238,3 +238,39 @@ fn like(recorded: &str, told: &str) -> bool {
     }
     true
 }
+
+#[test]
+fn a_maps_items_come_from_its_readers_data_and_are_shown_in_batches() {
+    let definition = json!({
+        "Type": "Map",
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": { "InputType": "JSON" },
+            "Parameters": { "Bucket": "b", "Key": "k" },
+        },
+        "ItemBatcher": { "MaxItemsPerBatch": 2 },
+        "ItemProcessor": {
+            "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" },
+            "StartAt": "P",
+            "States": { "P": { "Type": "Pass", "End": true } },
+        },
+        "End": true,
+    });
+    let mut request = Request {
+        definition: definition.to_string(),
+        level: Level::Debug,
+        mock: Some(Mock { result: Some("[10, 20]".to_owned()), ..Mock::default() }),
+        configuration: Some(Configuration { map_item_reader_data: Some("[1, 2, 3]".to_owned()), ..Default::default() }),
+        ..Request::default()
+    };
+    let Ok(Begun::NeedsItems(pending)) = begin(&request, &Identity::default(), Timestamp(0)) else { panic!() };
+    assert_eq!((pending.data(), &pending.request().arguments), ("[1, 2, 3]", &json!({ "Bucket": "b", "Key": "k" })));
+    let outcome = pending.finish(Ok(vec![json!(1), json!(2), json!(3)])).unwrap();
+    assert_eq!((outcome.status.as_str(), outcome.output.as_deref()), ("SUCCEEDED", Some("[10, 20]")));
+    let inspection = outcome.inspection.unwrap();
+    assert_eq!(inspection.after_items_path.as_deref(), Some("[1, 2, 3]"));
+    assert_eq!(inspection.after_item_batcher.as_deref(), Some(r#"[{"Items": [1, 2]}, {"Items": [3]}]"#));
+    request.configuration = None;
+    let refused = begin(&request, &Identity::default(), Timestamp(0)).unwrap_err();
+    assert!(refused.to_string().starts_with("ItemReader data must be specified"), "{refused}");
+}
