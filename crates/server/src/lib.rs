@@ -19,7 +19,6 @@ pub mod services;
 pub mod sfn;
 pub mod sts;
 mod times;
-#[allow(dead_code, reason = "members and constraints of actions that come next")]
 mod wire;
 mod xml;
 

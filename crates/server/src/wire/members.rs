@@ -62,11 +62,6 @@ impl<'a> Members<'a> {
         Self { members, path: String::new(), violations }
     }
 
-    /// Whether a member is there and not null.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
-    }
-
     fn get(&self, name: &str) -> Option<&'a Value> {
         self.members.get(name).filter(|value| !value.is_null())
     }
