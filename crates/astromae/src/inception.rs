@@ -1,22 +1,24 @@
-//! The Inception branch, one galaxy at a time, so that its grids stay in the first two levels of cache.
+//! The Inception branch, for sixteen galaxies side by side.
 //!
 //! Channels are last: a grid is a matrix of `[side·side, channels]`. Every branch of a block writes its channels where
-//! they belong in the block's output; what a 3×3 or 5×5 convolution reads is written into the middle of a larger grid
-//! whose edge is zero, so that a window is a few contiguous pieces and nothing is gathered.
+//! they belong in the block's output. What reads a grid takes it row by row, all of it at once, so that a large grid
+//! comes from main memory or the third level of cache one time only.
 
-use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
+use starmap_kernels::matrix::{Grid, Rows, Then, Weights, convolve, multiply};
 use starmap_kernels::pool::{max_3x3, mean_2x2};
+use starmap_kernels::{Lanes, Set};
 
 use crate::config::{BlockConfig, Config, VIS};
 use crate::error::Error;
 use crate::model::{Layer, Reader, transposed};
+use crate::predictor::Stage;
 
 #[derive(Debug)]
 pub(crate) struct Inception {
-    bands: usize,
-    side: usize,
     stem: Weights,
     blocks: Vec<Block>,
+    /// Pixels along a side after the first pooling.
+    side: usize,
 }
 
 #[derive(Debug)]
@@ -31,10 +33,9 @@ struct Block {
     pooled: Weights,
 }
 
-/// A 1×1 convolution and then one with an odd kernel that keeps the grid's size.
+/// A 1×1 convolution and then one with an odd window that keeps the grid's size.
 #[derive(Debug)]
 struct Square {
-    kernel: usize,
     one: Weights,
     /// Inputs in the order `[kernel, kernel, channels]`.
     square: Weights,
@@ -44,10 +45,11 @@ struct Square {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     /// The grid now and the next one.
-    grids: [Vec<f32>; 2],
-    max: Vec<f32>,
-    /// For every square of every block its padded grid. The edge is zero, and never written.
-    padded: Vec<Vec<f32>>,
+    grids: [Vec<Lanes>; 2],
+    /// What the square windows read.
+    narrow: [Vec<Lanes>; 2],
+    /// A row of maxima.
+    max: Vec<Lanes>,
 }
 
 impl Inception {
@@ -57,46 +59,53 @@ impl Inception {
             blocks.push(Block::load(reader, block, config.pools_after(k))?);
         }
         let stem = reader.layer(&format!("{VIS}0"))?.packed();
-        Ok(Self { bands: config.bands, side: config.side, stem, blocks })
+        Ok(Self { stem, blocks, side: config.side / 2 })
     }
 
     pub fn scratch(&self) -> Scratch {
-        let mut side = self.side / 2;
-        let mut grid = side * side * self.bands.max(self.stem.outputs());
-        let (mut max, mut padded) = (0, Vec::new());
+        let mut side = self.side;
+        let mut grid = side * side * self.stem.inputs().max(self.stem.outputs());
+        let (mut max, mut narrow) = (0, 0);
         for block in &self.blocks {
-            let pixels = side * side;
-            grid = grid.max(pixels * block.config.outputs());
-            max = max.max(pixels * block.config.inputs);
-            for square in &block.squares {
-                let padded_side = side + square.kernel - 1;
-                padded.push(vec![0.0; padded_side * padded_side * square.one.outputs()]);
-            }
+            grid = grid.max(side * side * block.config.outputs());
+            max = max.max(side * block.config.inputs);
+            narrow = narrow.max(side * side * block.config.branch);
             side = if block.pools_after { side / 2 } else { side };
         }
-        Scratch { grids: [vec![0.0; grid], vec![0.0; grid]], max: vec![0.0; max], padded }
+        let zeros = |size: usize| vec![Lanes::ZERO; size];
+        Scratch { grids: [zeros(grid), zeros(grid)], narrow: [zeros(narrow), zeros(narrow)], max: zeros(max) }
     }
 
-    /// The last grid of one galaxy, `[side, side, channels]` into `out`, of its `image` `[bands, side, side]`.
-    pub fn forward(&self, image: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
-        let mut side = self.side / 2;
+    /// The last grid, `[side, side, channels]` into `out`. `pixel` finds a pixel of the images: band, row, column.
+    pub fn forward(
+        &self,
+        set: Set,
+        images: &[Lanes],
+        pixel: impl Fn(usize, usize, usize) -> usize,
+        scratch: &mut Scratch,
+        out: &mut [Lanes],
+        observe: &mut dyn FnMut(Stage, &[Lanes]),
+    ) {
+        let (mut side, bands) = (self.side, self.stem.inputs());
         let [mut now, mut next] = scratch.grids.each_mut().map(Vec::as_mut_slice);
         // The mean over 2×2 pixels comes before the 1×1 convolution here and after it in the definition: both are
         // linear, and this way the convolution works on a quarter of the pixels.
-        mean_of_bands(image, self.bands, self.side, next);
-        let pooled = Rows::new(next, side * side, self.bands);
-        multiply(pooled, &self.stem, now, self.stem.outputs(), Then::Store);
-        let mut padded = scratch.padded.as_mut_slice();
-        for block in &self.blocks {
-            let (own, rest) = padded.split_at_mut(block.squares.len());
-            block.forward(now, side, &mut scratch.max, own, next);
-            padded = rest;
+        for (at, mean) in next[..side * side * bands].iter_mut().enumerate() {
+            let (y, x, band) = (2 * (at / bands / side), 2 * (at / bands % side), at % bands);
+            let [a, b, c, d] =
+                [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)].map(|(y, x)| &images[pixel(band, y, x)].0);
+            *mean = Lanes(std::array::from_fn(|lane| 0.25 * ((a[lane] + b[lane]) + (c[lane] + d[lane]))));
+        }
+        multiply(set, Rows::new(next, side * side, bands), &self.stem, now, self.stem.outputs(), Then::Store);
+        for (k, block) in self.blocks.iter().enumerate() {
+            block.forward(set, now, side, &mut scratch.max, &mut scratch.narrow, next);
             std::mem::swap(&mut now, &mut next);
             if block.pools_after {
-                mean_2x2(now, side, block.config.outputs(), next);
+                mean_2x2(set, now, side, block.config.outputs(), next);
                 std::mem::swap(&mut now, &mut next);
                 side /= 2;
             }
+            observe(Stage::Inception(k), &now[..side * side * block.config.outputs()]);
         }
         out.copy_from_slice(&now[..out.len()]);
     }
@@ -127,59 +136,36 @@ impl Block {
                 let turned = transposed(weight, config.branch, kernel * kernel);
                 weight.copy_from_slice(&turned);
             }
-            squares.push(Square { kernel, one, square: square.packed() });
+            squares.push(Square { one, square: square.packed() });
         }
         let (one, pooled) = (conv("branch1")?.packed(), conv("branch4.1")?.packed());
         Ok(Self { config: config.clone(), pools_after, one, squares, pooled })
     }
 
-    fn forward(&self, x: &[f32], side: usize, max: &mut [f32], padded: &mut [Vec<f32>], out: &mut [f32]) {
+    fn forward(
+        &self,
+        set: Set,
+        x: &[Lanes],
+        side: usize,
+        max: &mut [Lanes],
+        narrow: &mut [Vec<Lanes>; 2],
+        out: &mut [Lanes],
+    ) {
         let (inputs, branch, outputs) = (self.config.inputs, self.config.branch, self.config.outputs());
-        let pixels = side * side;
-        multiply(Rows::new(x, pixels, inputs), &self.one, out, outputs, Then::StoreRelu);
-        for (k, (square, padded)) in self.squares.iter().zip(padded).enumerate() {
-            square.forward(x, side, padded, &mut out[(k + 1) * branch..], outputs);
-        }
-        max_3x3(x, side, inputs, max);
-        let column = outputs - branch;
-        multiply(Rows::new(max, pixels, inputs), &self.pooled, &mut out[column..], outputs, Then::StoreRelu);
-    }
-}
-
-impl Square {
-    fn forward(&self, x: &[f32], side: usize, padded: &mut [f32], out: &mut [f32], out_stride: usize) {
-        let (inputs, channels, reach) = (self.one.inputs(), self.one.outputs(), self.kernel / 2);
-        let padded_row = (side + 2 * reach) * channels;
         for y in 0..side {
             let row = Rows::new(&x[y * side * inputs..], side, inputs);
-            let start = (y + reach) * padded_row + reach * channels;
-            multiply(row, &self.one, &mut padded[start..], channels, Then::StoreRelu);
-        }
-        for y in 0..side {
-            let windows = Rows {
-                data: &padded[y * padded_row..],
-                count: side,
-                stride: channels,
-                segments: self.kernel,
-                segment_stride: padded_row,
-            };
-            multiply(windows, &self.square, &mut out[y * side * out_stride..], out_stride, Then::StoreRelu);
-        }
-    }
-}
-
-/// Means of 2×2 pixels of `[bands, side, side]` as `[side/2, side/2, bands]`.
-fn mean_of_bands(image: &[f32], bands: usize, side: usize, out: &mut [f32]) {
-    let half = side / 2;
-    for (b, band) in image.chunks_exact(side * side).enumerate() {
-        for y in 0..half {
-            let (above, below) = band[2 * y * side..].split_at(side);
-            let out = &mut out[y * half * bands..][..half * bands];
-            let (above, _) = above.as_chunks::<2>();
-            let (below, _) = below.as_chunks::<2>();
-            for ((a, c), out) in above.iter().zip(below).zip(out.chunks_exact_mut(bands)) {
-                out[b] = 0.25 * ((a[0] + a[1]) + (c[0] + c[1]));
+            let out = &mut out[y * side * outputs..];
+            multiply(set, row, &self.one, out, outputs, Then::StoreRelu);
+            for (square, narrow) in self.squares.iter().zip(narrow.iter_mut()) {
+                multiply(set, row, &square.one, &mut narrow[y * side * branch..], branch, Then::StoreRelu);
             }
+            max_3x3(set, x, side, inputs, y, max);
+            let max = Rows::new(max, side, inputs);
+            multiply(set, max, &self.pooled, &mut out[outputs - branch..], outputs, Then::StoreRelu);
+        }
+        for (k, (square, narrow)) in self.squares.iter().zip(narrow).enumerate() {
+            let grid = Grid { data: narrow, side, channels: branch };
+            convolve(set, grid, &square.square, &mut out[(k + 1) * branch..], outputs, Then::StoreRelu);
         }
     }
 }

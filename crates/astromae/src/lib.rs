@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod inception;
 mod model;
+mod precision;
 mod predictor;
 pub mod recipe;
 mod source;
@@ -20,7 +21,8 @@ mod transformer;
 pub use config::{BlockConfig, Config};
 pub use error::Error;
 pub use model::Model;
-pub use predictor::{HEAD_BATCH, MICRO_BATCH, Predictor, Stage};
+pub use precision::Precision;
+pub use predictor::{HEAD_BATCH, Predictor, Stage};
 pub use source::{Tensor, TensorSource};
-/// Which copy of the kernels this CPU gets.
-pub use starmap_kernels::level as kernel_level;
+/// What the forward pass is made of: which kernel sets there are, which one is best, how fast the CPU could be.
+pub use starmap_kernels as kernels;

@@ -1,10 +1,12 @@
 //! The weights as the forward pass wants them: BatchNorm folded, layers with nothing between them merged.
 
 use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
+use starmap_kernels::{LANES, Lanes, Set};
 
 use crate::config::{Config, MAGNITUDES, VIS};
 use crate::error::Error;
 use crate::inception::{self, Inception};
+use crate::precision::{Linear, Precision};
 use crate::source::TensorSource;
 use crate::transformer::Transformer;
 
@@ -12,11 +14,12 @@ use crate::transformer::Transformer;
 #[derive(Debug)]
 pub struct Model {
     config: Config,
+    precision: Precision,
     pub(crate) transformer: Transformer,
     pub(crate) inception: Inception,
     /// Linear layers of the magnitude branch, all but the last, each followed by ReLU.
-    pub(crate) magnitudes: Vec<Weights>,
-    /// `head` and `vit_block.0` as one layer, followed by ReLU.
+    pub(crate) magnitudes: Vec<Linear>,
+    /// What `fc_norm` scales by, `head` and `vit_block.0` as one layer, followed by ReLU.
     pub(crate) vit: Weights,
     /// The first linear layer of the Inception branch, followed by ReLU.
     pub(crate) vis: Weights,
@@ -26,18 +29,30 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model, tensor by tensor.
+    /// Loads a model in `f32`, tensor by tensor.
     ///
     /// # Errors
     /// [`Error::Tensors`] with everything that is missing or mis-shaped, [`Error::Heads`], [`Error::Read`],
     /// [`Error::NotFinite`].
     pub fn load(source: &dyn TensorSource) -> Result<Self, Error> {
+        Self::load_in(source, Precision::F32, Set::best())
+    }
+
+    /// Loads a model in a precision; `set` is what it will be computed with.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_in(source: &dyn TensorSource, precision: Precision, set: Set) -> Result<Self, Error> {
         let config = Config::read(source)?;
         let reader = Reader { source };
-        let vit = reader.layer("head")?.then(&reader.layer("vit_block.0")?).packed();
+        let head = reader.after_norm("fc_norm", reader.layer("head")?)?;
+        let vit = head.then(&reader.layer("vit_block.0")?).packed();
         let mut magnitudes = Vec::new();
         for k in 0..config.magnitudes.len() - 1 {
-            magnitudes.push(reader.layer(&format!("{MAGNITUDES}{}", 2 * k))?.packed());
+            let layer = reader.layer(&format!("{MAGNITUDES}{}", 2 * k))?;
+            // Magnitudes themselves are too few to gain by, and are what everything hangs on.
+            let precision = if k == 0 { Precision::F32 } else { precision };
+            magnitudes.push(Linear::new(&layer, precision, set));
         }
         let of_magnitudes = config.magnitudes.len() - 1;
         let sizes = [config.vit[1], config.vis[1], config.magnitudes[of_magnitudes]];
@@ -49,15 +64,30 @@ impl Model {
             reader.layer(&format!("{MAGNITUDES}{}", 2 * of_magnitudes))?.then(&from_magnitudes).packed(),
         ];
         Ok(Self {
-            transformer: Transformer::load(&reader, &config)?,
+            transformer: Transformer::load(&reader, &config, precision, set)?,
             inception: Inception::load(&reader, &config)?,
             magnitudes,
             vit,
             vis: inception::flattened(&reader, &config)?.packed(),
             fusion,
             last: reader.layer("concat_block.2")?.packed(),
+            precision,
             config,
         })
+    }
+
+    /// The longest row of inputs that a layer in fewer bits takes; 0 where there is none.
+    pub(crate) fn reduced_inputs(&self) -> usize {
+        if self.precision == Precision::F32 {
+            return 0;
+        }
+        let magnitudes = self.magnitudes.iter().map(Linear::inputs);
+        magnitudes.chain([self.config.width, self.config.mlp]).max().unwrap_or(0)
+    }
+
+    /// In how many bits its large layers multiply.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The model's dimensions.
@@ -88,13 +118,34 @@ impl Layer {
     /// as a forward pass through both would round.
     fn then(&self, next: &Self) -> Self {
         let (inputs, between, outputs) = (self.inputs(), self.bias.len(), next.bias.len());
-        let columns = Weights::new(&transposed(&self.weight, between, inputs), &vec![0.0; inputs]);
+        // Sixteen columns of this layer's weights side by side are what sixteen galaxies are elsewhere.
+        let chunks = inputs.div_ceil(LANES);
+        let mut columns = vec![Lanes::ZERO; chunks * between];
+        for (row, weights) in self.weight.chunks_exact(inputs).enumerate() {
+            for (chunk, weights) in weights.chunks(LANES).enumerate() {
+                columns[chunk * between + row].0[..weights.len()].copy_from_slice(weights);
+            }
+        }
+        let packed = Weights::new(&next.weight, &vec![0.0; outputs]);
+        let mut merged = vec![Lanes::ZERO; chunks * outputs];
+        multiply(Set::best(), Rows::new(&columns, chunks, between), &packed, &mut merged, outputs, Then::Store);
         let mut weight = vec![0.0; outputs * inputs];
-        multiply(Rows::new(&next.weight, outputs, between), &columns, &mut weight, inputs, Then::Store);
+        for (output, row) in weight.chunks_exact_mut(inputs).enumerate() {
+            for (chunk, row) in row.chunks_mut(LANES).enumerate() {
+                row.copy_from_slice(&merged[chunk * outputs + output].0[..row.len()]);
+            }
+        }
         let carried = |row: &[f32]| row.iter().zip(&self.bias).map(|(w, b)| f64::from(*w) * f64::from(*b)).sum::<f64>();
         let rows = next.weight.chunks_exact(between).zip(&next.bias);
         let bias = rows.map(|(row, bias)| (f64::from(*bias) + carried(row)) as f32).collect();
         Self { weight, bias }
+    }
+
+    /// The layer's groups: one small layer for each, of weights `[groups·outputs, inputs]`.
+    pub fn groups(&self, groups: usize) -> Vec<Weights> {
+        let outputs = self.bias.len() / groups;
+        let parts = self.weight.chunks_exact(self.inputs() * outputs).zip(self.bias.chunks_exact(outputs));
+        parts.map(|(weight, bias)| Weights::new(weight, bias)).collect()
     }
 
     /// The layer's parts for inputs that are three vectors one after the other; the bias goes to the first.
@@ -141,6 +192,18 @@ impl Reader<'_> {
 
     pub fn layer(&self, prefix: &str) -> Result<Layer, Error> {
         Ok(Layer { weight: self.take(&format!("{prefix}.weight"))?, bias: self.take(&format!("{prefix}.bias"))? })
+    }
+
+    /// A layer whose inputs come from a layer norm, with the norm's scale and shift folded in.
+    pub fn after_norm(&self, norm: &str, layer: Layer) -> Result<Layer, Error> {
+        let (scale, shift) = (self.take(&format!("{norm}.weight"))?, self.take(&format!("{norm}.bias"))?);
+        let Layer { mut weight, mut bias } = layer;
+        for (row, bias) in weight.chunks_exact_mut(scale.len()).zip(&mut bias) {
+            let carried: f64 = row.iter().zip(&shift).map(|(w, shift)| f64::from(*w) * f64::from(*shift)).sum();
+            *bias = (f64::from(*bias) + carried) as f32;
+            row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
+        }
+        Ok(Layer { weight, bias })
     }
 
     /// A convolution (weights `[outputs, inputs·kernel²]`) with the BatchNorm that follows it folded in.

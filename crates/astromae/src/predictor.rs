@@ -1,74 +1,98 @@
 //! The forward pass over any number of galaxies.
 
+use starmap_kernels::lanes::side_by_side;
 use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
+use starmap_kernels::{LANES, Lanes, Set, reduced};
 
 use crate::error::Error;
 use crate::model::Model;
+use crate::precision::Linear;
 use crate::{inception, transformer};
 
-/// Galaxies that go through the transformer together, whatever the caller's batch: large enough for the matrix
-/// products, small enough that a block's activations stay near. Chosen by measurement, see BENCHMARKS.md.
-pub const MICRO_BATCH: usize = 16;
-
 /// Galaxies that go through the wide linear layers at the end together: the more, the less often their weights (28 MB)
-/// come from main memory.
-pub const HEAD_BATCH: usize = 64;
+/// come from main memory. Everything before works on sixteen at a time, whatever the caller's batch.
+pub const HEAD_BATCH: usize = 256;
+/// The same, in groups that are computed side by side.
+const HEAD_GROUPS: usize = HEAD_BATCH / LANES;
 
-/// A point in the forward pass: what [`Predictor::predict_observed`] shows.
+/// A point in the forward pass: what [`Predictor::predict_observed`] shows. Each shows what was computed since the one
+/// before, for sixteen galaxies; [`Stage::Heads`] for as many times sixteen as there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Embedded patches, `[MICRO_BATCH, patches, width]`.
+    /// The images, `[patches, bands, patch, patch]`.
+    Images,
+    /// The class token and the embedded patches with their positions, `[tokens, width]`.
     PatchEmbed,
-    /// Tokens after this block: `[MICRO_BATCH, width]` class tokens, then `[MICRO_BATCH, patches, width]`.
+    /// Queries, keys and values of this block, `[tokens, 3·width]`.
+    Queries(usize),
+    /// Tokens after the parallel branch, `[tokens, width]`.
+    Parallel(usize),
+    /// What the tokens attended to, `[tokens, width]`.
+    Attention(usize),
+    /// Tokens after the attention's projection, `[tokens, width]`.
+    Projection(usize),
+    /// Tokens after the block, `[tokens, width]`.
     Block(usize),
-    /// Mean of the tokens, normalised, `[MICRO_BATCH, width]`.
+    /// Mean of the patches, normalised, `[width]`.
     Transformer,
-    /// Last grid of the Inception branch, `[MICRO_BATCH, side, side, channels]`.
-    Inception,
-    /// Redshifts, `[HEAD_BATCH]`, after the magnitude branch and the fusion.
+    /// A grid of the Inception branch after its k-th block, `[side, side, channels]`.
+    Inception(usize),
+    /// Redshifts, after the magnitude branch and the fusion.
     Heads,
 }
 
 /// Predicts redshifts with memory that is allocated once, and does not grow with the batch.
 ///
 /// A galaxy's redshift does not depend on the galaxies beside it, on the size of the batch or on its place in it, to
-/// the bit: the parts of a batch that go through the network together have a fixed size, the last one is filled up,
-/// and no kernel mixes rows.
+/// the bit: no kernel mixes lanes or rows.
 #[derive(Debug)]
 pub struct Predictor<'m> {
     model: &'m Model,
+    set: Set,
     batch_max: usize,
     transformer: transformer::Scratch,
     inception: inception::Scratch,
-    /// A micro-batch of images that is filled up.
-    images: Vec<f32>,
-    /// Inputs of the three heads, `[HEAD_BATCH, …]`.
-    pooled: Vec<f32>,
-    grids: Vec<f32>,
-    magnitudes: Vec<f32>,
-    /// Two vectors per galaxy, each as long as the longest hidden layer.
-    hidden: [Vec<f32>; 2],
-    fused: Vec<f32>,
-    redshifts: Vec<f32>,
+    /// Sixteen galaxies side by side, `[patches, bands, patch, patch]`.
+    images: Vec<Lanes>,
+    /// Inputs of the three heads, `[HEAD_GROUPS, …]`.
+    pooled: Vec<Lanes>,
+    grids: Vec<Lanes>,
+    magnitudes: Vec<Lanes>,
+    /// Two vectors per group, each as long as the longest hidden layer.
+    hidden: [Vec<Lanes>; 2],
+    fused: Vec<Lanes>,
+    redshifts: Vec<Lanes>,
+    /// Inputs of layers that multiply in fewer bits.
+    reduced: reduced::Scratch,
 }
 
 impl<'m> Predictor<'m> {
-    /// A predictor for batches of up to `batch_max` galaxies.
+    /// A predictor for batches of up to `batch_max` galaxies, with the kernels that are best for this CPU.
     pub fn new(model: &'m Model, batch_max: usize) -> Self {
+        Self::with_kernels(model, batch_max, Set::best())
+    }
+
+    /// A predictor that computes with the given kernels.
+    pub fn with_kernels(model: &'m Model, batch_max: usize, set: Set) -> Self {
         let config = model.config();
-        let hidden_layers = model.magnitudes.iter().chain([&model.vit, &model.vis]).map(Weights::outputs);
-        let hidden = vec![0.0; HEAD_BATCH * hidden_layers.max().unwrap_or(0)];
+        let groups = batch_max.div_ceil(LANES).clamp(1, HEAD_GROUPS);
+        let zeros = |size: usize| vec![Lanes::ZERO; size];
+        let of_magnitudes = model.magnitudes.iter().map(Linear::outputs);
+        let hidden_layers = of_magnitudes.chain([&model.vit, &model.vis].map(Weights::outputs));
+        let hidden = groups * hidden_layers.max().unwrap_or(0);
         Self {
+            set,
             batch_max,
-            transformer: model.transformer.scratch(MICRO_BATCH),
+            transformer: model.transformer.scratch(),
             inception: model.inception.scratch(),
-            images: vec![0.0; MICRO_BATCH * config.image()],
-            pooled: vec![0.0; HEAD_BATCH * config.width],
-            grids: vec![0.0; HEAD_BATCH * config.flat()],
-            magnitudes: vec![0.0; HEAD_BATCH * config.bands],
-            hidden: [hidden.clone(), hidden],
-            fused: vec![0.0; HEAD_BATCH * config.fusion],
-            redshifts: vec![0.0; HEAD_BATCH],
+            images: zeros(config.image()),
+            pooled: zeros(groups * config.width),
+            grids: zeros(groups * config.flat()),
+            magnitudes: zeros(groups * config.bands),
+            hidden: [zeros(hidden), zeros(hidden)],
+            fused: zeros(groups * config.fusion),
+            redshifts: zeros(groups),
+            reduced: reduced::Scratch::new(groups.max(config.tokens()), model.reduced_inputs()),
             model,
         }
     }
@@ -90,7 +114,7 @@ impl<'m> Predictor<'m> {
 
     /// Predicts, and shows what is computed on the way: for tests against the reference and for timing.
     ///
-    /// The places of a part that is filled up are shown too; of [`Stage::Heads`] they hold whatever was there.
+    /// Lanes without a galaxy hold what the last one has.
     ///
     /// # Errors
     /// As [`Predictor::predict`].
@@ -99,7 +123,7 @@ impl<'m> Predictor<'m> {
         images: &[f32],
         magnitudes: &[f32],
         redshifts: &mut [f32],
-        observe: &mut dyn FnMut(Stage, &[f32]),
+        observe: &mut dyn FnMut(Stage, &[Lanes]),
     ) -> Result<(), Error> {
         let config = self.model.config();
         let (image, bands, galaxies) = (config.image(), config.bands, redshifts.len());
@@ -113,44 +137,47 @@ impl<'m> Predictor<'m> {
         }
         let parts = images.chunks(HEAD_BATCH * image).zip(magnitudes.chunks(HEAD_BATCH * bands));
         for ((images, magnitudes), redshifts) in parts.zip(redshifts.chunks_mut(HEAD_BATCH)) {
-            for (k, images) in images.chunks(MICRO_BATCH * image).enumerate() {
-                self.micro_batch(k, images, observe);
+            let each = images.chunks(LANES * image).zip(magnitudes.chunks(LANES * bands));
+            for (group, (images, magnitudes)) in each.enumerate() {
+                self.group(group, images, observe);
+                side_by_side(magnitudes, bands, &mut self.magnitudes[group * bands..], |band| band);
             }
-            self.magnitudes[..magnitudes.len()].copy_from_slice(magnitudes);
-            self.heads();
-            observe(Stage::Heads, &self.redshifts);
-            redshifts.copy_from_slice(&self.redshifts[..redshifts.len()]);
+            let groups = redshifts.len().div_ceil(LANES);
+            self.heads(groups);
+            observe(Stage::Heads, &self.redshifts[..groups]);
+            for (redshifts, lanes) in redshifts.chunks_mut(LANES).zip(&self.redshifts) {
+                redshifts.copy_from_slice(&lanes.0[..redshifts.len()]);
+            }
         }
         Ok(())
     }
 
-    /// Micro-batch k of a head batch, from images to the inputs of the heads.
-    fn micro_batch(&mut self, k: usize, images: &[f32], observe: &mut dyn FnMut(Stage, &[f32])) {
-        let (model, config) = (self.model, self.model.config());
-        let images = if images.len() < self.images.len() {
-            self.images.fill(0.0);
-            self.images[..images.len()].copy_from_slice(images);
-            &self.images
-        } else {
-            images
+    /// A group of up to sixteen galaxies, from images to the inputs of the heads.
+    fn group(&mut self, group: usize, images: &[f32], observe: &mut dyn FnMut(Stage, &[Lanes])) {
+        let (model, config, set) = (self.model, self.model.config(), self.set);
+        let (side, patch, bands, grid) = (config.side, config.patch, config.bands, config.grid());
+        // A patch's pixels lie together, in the order of the embedding's weights.
+        let pixel = |band: usize, y: usize, x: usize| {
+            let (token, row, column) = (y / patch * grid + x / patch, y % patch, x % patch);
+            ((token * bands + band) * patch + row) * patch + column
         };
-        let pooled = &mut self.pooled[k * MICRO_BATCH * config.width..][..MICRO_BATCH * config.width];
-        model.transformer.forward(images, MICRO_BATCH, &mut self.transformer, pooled, observe);
+        let place = |i: usize| pixel(i / side / side, i / side % side, i % side);
+        side_by_side(images, config.image(), &mut self.images, place);
+        observe(Stage::Images, &self.images);
+        let pooled = &mut self.pooled[group * config.width..][..config.width];
+        model.transformer.forward(set, &self.images, &mut self.transformer, &mut self.reduced, pooled, observe);
         observe(Stage::Transformer, pooled);
-        let grids = &mut self.grids[k * MICRO_BATCH * config.flat()..][..MICRO_BATCH * config.flat()];
-        for (image, grid) in images.chunks_exact(config.image()).zip(grids.chunks_exact_mut(config.flat())) {
-            model.inception.forward(image, &mut self.inception, grid);
-        }
-        observe(Stage::Inception, grids);
+        let flat = &mut self.grids[group * config.flat()..][..config.flat()];
+        model.inception.forward(set, &self.images, pixel, &mut self.inception, flat, observe);
     }
 
     /// From the inputs of the heads to redshifts.
-    fn heads(&mut self) {
-        let (model, config) = (self.model, self.model.config());
+    fn heads(&mut self, groups: usize) {
+        let (model, set) = (self.model, self.set);
         let [hidden, spare] = &mut self.hidden;
         let [from_vit, from_vis, from_magnitudes] = &model.fusion;
-        let layer = |x: &[f32], weights: &Weights, out: &mut [f32], then: Then| {
-            multiply(Rows::new(x, HEAD_BATCH, weights.inputs()), weights, out, weights.outputs(), then);
+        let layer = |x: &[Lanes], weights: &Weights, out: &mut [Lanes], then: Then| {
+            multiply(set, Rows::new(x, groups, weights.inputs()), weights, out, weights.outputs(), then);
         };
         layer(&self.pooled, &model.vit, hidden, Then::StoreRelu);
         layer(hidden, from_vit, &mut self.fused, Then::Store);
@@ -159,12 +186,11 @@ impl<'m> Predictor<'m> {
         let (mut now, mut next) = (hidden, spare);
         let mut magnitudes = self.magnitudes.as_slice();
         for weights in &model.magnitudes {
-            layer(magnitudes, weights, next, Then::StoreRelu);
+            weights.apply(set, magnitudes, groups, &mut self.reduced, next, Then::StoreRelu);
             std::mem::swap(&mut now, &mut next);
-            magnitudes = &now[..HEAD_BATCH * weights.outputs()];
+            magnitudes = &now[..groups * weights.outputs()];
         }
         layer(magnitudes, from_magnitudes, &mut self.fused, Then::AddRelu);
-        debug_assert_eq!(self.fused.len(), HEAD_BATCH * config.fusion);
         layer(&self.fused, &model.last, &mut self.redshifts, Then::Store);
     }
 }

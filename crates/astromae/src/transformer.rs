@@ -1,26 +1,26 @@
-//! The transformer branch.
+//! The transformer branch, for sixteen galaxies side by side.
 //!
-//! Tokens of a micro-batch of n galaxies are rows of one matrix: first the n class tokens, then the patches of the
-//! first galaxy, of the second, and so on. The parallel convolution branch works on the patches alone, which this
-//! way are one contiguous matrix, and so is what the mean is taken over.
+//! Tokens are rows of one matrix: the class token, then the patches. The parallel convolution branch works on the
+//! patches alone, which this way are contiguous, and so is what the mean is taken over.
 
 use starmap_kernels::attention::{Heads, attention};
-use starmap_kernels::elementwise::{add, gelu, silu};
 use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
 use starmap_kernels::norm::layer_norm;
+use starmap_kernels::pool::mean_of_rows;
+use starmap_kernels::{LANES, Lanes, Set, reduced};
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::model::{Layer, Reader};
+use crate::precision::{Linear, Precision};
 use crate::predictor::Stage;
 
-const LAYER_NORM_EPSILON: f32 = 1e-6;
+pub(crate) const LAYER_NORM_EPSILON: f32 = 1e-6;
+/// Tokens that go through a block's MLP together: what is between its layers stays in the second level of cache.
+const MLP_ROWS: usize = 6;
 
 #[derive(Debug)]
 pub(crate) struct Transformer {
-    bands: usize,
-    side: usize,
-    patch: usize,
     width: usize,
     heads: usize,
     embed: Weights,
@@ -29,256 +29,150 @@ pub(crate) struct Transformer {
     /// Positions of the patches, `[patches, width]`.
     positions: Vec<f32>,
     blocks: Vec<Block>,
-    norm: Norm,
 }
 
+/// A block. Scale and shift of its norms are folded into the layers that follow them, and so is the scale of the
+/// attention's scores.
 #[derive(Debug)]
 struct Block {
-    norm1: Norm,
-    qkv: Weights,
-    proj: Weights,
-    pcm: [Grouped; 2],
-    norm2: Norm,
-    fc1: Weights,
-    fc2: Weights,
+    qkv: Linear,
+    proj: Linear,
+    /// The two grouped 1×1 convolutions of the parallel branch, a pair of small layers for every group.
+    parallel: Vec<[Weights; 2]>,
+    fc1: Linear,
+    fc2: Linear,
 }
 
-#[derive(Debug)]
-struct Norm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-/// A grouped 1×1 convolution.
-///
-/// Groups are so narrow that a register would be mostly empty: where a group has fewer outputs than [`LANES`], several
-/// are taken together as one group whose weights are zero from one to another.
-#[derive(Debug)]
-struct Grouped {
-    groups: Vec<Weights>,
-}
-
-/// Outputs that a group is filled up to.
-const LANES: usize = 16;
-
-/// Memory that a forward pass works in, for one size of micro-batch.
+/// Memory that a forward pass works in.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    patches: Vec<f32>,
-    tokens: Vec<f32>,
-    normed: Vec<f32>,
-    qkv: Vec<f32>,
-    hidden: Vec<f32>,
-    pcm_hidden: Vec<f32>,
-    rows: Vec<usize>,
-    scores: Vec<f32>,
-    mean: Vec<f32>,
+    tokens: Vec<Lanes>,
+    normed: Vec<Lanes>,
+    qkv: Vec<Lanes>,
+    scores: Vec<Lanes>,
+    parallel: Vec<Lanes>,
+    hidden: Vec<Lanes>,
+    mean: Vec<Lanes>,
 }
 
 impl Transformer {
-    pub fn load(reader: &Reader<'_>, config: &Config) -> Result<Self, Error> {
+    pub fn load(reader: &Reader<'_>, config: &Config, precision: Precision, set: Set) -> Result<Self, Error> {
         let width = config.width;
         let mut class = reader.take("cls_token")?;
         let mut positions = reader.take("pos_embed")?;
-        add(&mut class, &positions[..width]);
+        class.iter_mut().zip(&positions[..width]).for_each(|(class, position)| *class += position);
         positions.drain(..width);
         let embed = reader.layer("patch_embed.proj")?.packed();
-        let blocks = (0..config.depth).map(|index| Block::load(reader, config, index)).collect::<Result<_, _>>()?;
-        let norm = Norm::load(reader, "fc_norm")?;
-        let Config { bands, side, patch, heads, .. } = *config;
-        Ok(Self { bands, side, patch, width, heads, embed, class, positions, blocks, norm })
+        let block = |index| Block::load(reader, config, index, &|layer: &Layer| Linear::new(layer, precision, set));
+        let blocks = (0..config.depth).map(block).collect::<Result<_, _>>()?;
+        Ok(Self { width, heads: config.heads, embed, class, positions, blocks })
     }
 
-    /// Scratch for n galaxies at a time.
-    pub fn scratch(&self, n: usize) -> Scratch {
+    pub fn scratch(&self) -> Scratch {
         let (width, patches) = (self.width, self.positions.len() / self.width);
-        let rows = n * (patches + 1);
+        let tokens = patches + 1;
         let mlp = self.blocks.iter().map(|block| block.fc1.outputs()).max().unwrap_or(0);
-        let pcm = self.blocks.iter().map(|block| block.pcm[0].outputs()).max().unwrap_or(0);
-        let zeros = |size: usize| vec![0.0; size];
+        let groups = self.blocks.iter().flat_map(|block| &block.parallel);
+        let parallel = groups.map(|[first, _]| first.outputs()).max().unwrap_or(0);
+        let zeros = |size: usize| vec![Lanes::ZERO; size];
         Scratch {
-            patches: zeros(n * self.bands * self.side * self.side),
-            tokens: zeros(rows * width),
-            normed: zeros(rows * width),
-            qkv: zeros(rows * 3 * width),
-            hidden: zeros(rows * mlp),
-            pcm_hidden: zeros(n * patches * pcm),
-            rows: vec![0; patches + 1],
-            scores: zeros(patches + 1),
-            mean: zeros(n * width),
+            tokens: zeros(tokens * width),
+            normed: zeros(tokens * width),
+            qkv: zeros(tokens * 3 * width),
+            scores: zeros(tokens * tokens),
+            parallel: zeros(patches * parallel),
+            hidden: zeros(MLP_ROWS * mlp),
+            mean: zeros(width),
         }
     }
 
-    /// Normalised mean of the patch tokens, `[n, width]` into `out`, of `images` `[n, bands, side, side]`.
+    /// Normalised mean of the patch tokens, `[width]` into `out`, of `images` `[patches, bands·patch·patch]`.
     pub fn forward(
         &self,
-        images: &[f32],
-        n: usize,
+        set: Set,
+        images: &[Lanes],
         scratch: &mut Scratch,
-        out: &mut [f32],
-        observe: &mut dyn FnMut(Stage, &[f32]),
+        reduced: &mut reduced::Scratch,
+        out: &mut [Lanes],
+        observe: &mut dyn FnMut(Stage, &[Lanes]),
     ) {
         let (width, patches) = (self.width, self.positions.len() / self.width);
-        let rows = n * (patches + 1);
-        self.gather(images, &mut scratch.patches);
-        let (class_rows, patch_rows) = scratch.tokens.split_at_mut(n * width);
-        class_rows.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(&self.class));
-        let pixels = self.embed.inputs();
-        multiply(Rows::new(&scratch.patches, n * patches, pixels), &self.embed, patch_rows, width, Then::Store);
-        observe(Stage::PatchEmbed, patch_rows);
-        patch_rows.chunks_exact_mut(patches * width).for_each(|galaxy| add(galaxy, &self.positions));
+        let rows = patches + 1;
+        let begin = self.class.iter().chain(&self.positions);
+        scratch.tokens.iter_mut().zip(begin).for_each(|(token, begin)| *token = Lanes([*begin; LANES]));
+        let pixels = Rows::new(images, patches, self.embed.inputs());
+        multiply(set, pixels, &self.embed, &mut scratch.tokens[width..], width, Then::Add);
+        observe(Stage::PatchEmbed, &scratch.tokens);
 
         for (index, block) in self.blocks.iter().enumerate() {
-            // The parallel branch sees the block's input, and is added after the attention.
-            block.pcm[0].apply(&scratch.tokens[n * width..], n * patches, &mut scratch.pcm_hidden, Then::Store);
-            silu(&mut scratch.pcm_hidden);
+            layer_norm(set, &scratch.tokens, width, LAYER_NORM_EPSILON, &mut scratch.normed);
+            block.qkv.apply(set, &scratch.normed, rows, reduced, &mut scratch.qkv, Then::Store);
+            observe(Stage::Queries(index), &scratch.qkv);
 
-            block.norm1.apply(&scratch.tokens, &mut scratch.normed);
-            let normed = Rows::new(&scratch.normed, rows, width);
-            multiply(normed, &block.qkv, &mut scratch.qkv, 3 * width, Then::Store);
+            // The parallel branch sees the block's input, which nothing else needs any more.
+            block.parallel(set, &mut scratch.tokens[width..], patches, width, &mut scratch.parallel);
+            observe(Stage::Parallel(index), &scratch.tokens);
+
             let heads = Heads { width, count: self.heads };
-            for galaxy in 0..n {
-                scratch.rows[0] = galaxy;
-                let own = (0..patches).map(|patch| n + galaxy * patches + patch);
-                scratch.rows[1..].iter_mut().zip(own).for_each(|(row, own)| *row = own);
-                attention(&scratch.qkv, &scratch.rows, heads, &mut scratch.scores, &mut scratch.normed);
-            }
-            let attended = Rows::new(&scratch.normed, rows, width);
-            multiply(attended, &block.proj, &mut scratch.tokens, width, Then::Add);
-            block.pcm[1].apply(&scratch.pcm_hidden, n * patches, &mut scratch.tokens[n * width..], Then::Add);
+            attention(set, &scratch.qkv, rows, heads, &mut scratch.scores, &mut scratch.normed);
+            observe(Stage::Attention(index), &scratch.normed);
+            block.proj.apply(set, &scratch.normed, rows, reduced, &mut scratch.tokens, Then::Add);
+            observe(Stage::Projection(index), &scratch.tokens);
 
-            block.norm2.apply(&scratch.tokens, &mut scratch.normed);
-            let (normed, mlp) = (Rows::new(&scratch.normed, rows, width), block.fc1.outputs());
-            multiply(normed, &block.fc1, &mut scratch.hidden, mlp, Then::Store);
-            gelu(&mut scratch.hidden);
-            multiply(Rows::new(&scratch.hidden, rows, mlp), &block.fc2, &mut scratch.tokens, width, Then::Add);
+            layer_norm(set, &scratch.tokens, width, LAYER_NORM_EPSILON, &mut scratch.normed);
+            let together = MLP_ROWS * width;
+            for (normed, tokens) in scratch.normed.chunks(together).zip(scratch.tokens.chunks_mut(together)) {
+                let rows = normed.len() / width;
+                block.fc1.apply(set, normed, rows, reduced, &mut scratch.hidden, Then::StoreGelu);
+                block.fc2.apply(set, &scratch.hidden, rows, reduced, tokens, Then::Add);
+            }
             observe(Stage::Block(index), &scratch.tokens);
         }
 
-        scratch.mean.fill(0.0);
-        let galaxies = scratch.tokens[n * width..].chunks_exact(patches * width);
-        for (galaxy, mean) in galaxies.zip(scratch.mean.chunks_exact_mut(width)) {
-            galaxy.chunks_exact(width).for_each(|token| add(mean, token));
-            mean.iter_mut().for_each(|mean| *mean /= patches as f32);
-        }
-        self.norm.apply(&scratch.mean, out);
-    }
-
-    /// Patches as rows `[n·patches, bands·patch·patch]`, in the order of the convolution's weights.
-    fn gather(&self, images: &[f32], patches: &mut [f32]) {
-        let (side, patch, grid) = (self.side, self.patch, self.side / self.patch);
-        let mut rows = patches.chunks_exact_mut(patch);
-        for image in images.chunks_exact(self.bands * side * side) {
-            for (gy, gx) in (0..grid).flat_map(|gy| (0..grid).map(move |gx| (gy, gx))) {
-                for band in image.chunks_exact(side * side) {
-                    for y in 0..patch {
-                        let start = (gy * patch + y) * side + gx * patch;
-                        if let Some(row) = rows.next() {
-                            row.copy_from_slice(&band[start..start + patch]);
-                        }
-                    }
-                }
-            }
-        }
+        mean_of_rows(set, &scratch.tokens[width..], patches, width, &mut scratch.mean);
+        layer_norm(set, &scratch.mean, width, LAYER_NORM_EPSILON, out);
     }
 }
 
 impl Block {
-    fn load(reader: &Reader<'_>, config: &Config, index: usize) -> Result<Self, Error> {
+    fn load(
+        reader: &Reader<'_>,
+        config: &Config,
+        index: usize,
+        packed: &dyn Fn(&Layer) -> Linear,
+    ) -> Result<Self, Error> {
         let p = format!("blocks.{index}.");
         let width = config.width;
         let mut bias = reader.take(&format!("{p}attn.q_bias"))?;
         bias.extend(std::iter::repeat_n(0.0, width));
         bias.extend(reader.take(&format!("{p}attn.v_bias"))?);
-        let weight = reader.take(&format!("{p}attn.qkv.weight"))?;
-        let pcm_1 = reader.folded(&format!("{p}PCM.0"), &format!("{p}PCM.1"))?;
-        let pcm_2 = reader.layer(&format!("{p}PCM.3"))?;
+        let qkv = Layer { weight: reader.take(&format!("{p}attn.qkv.weight"))?, bias };
+        let mut qkv = reader.after_norm(&format!("{p}norm1"), qkv)?;
+        // One over the square root of a head's dimension: a power of two where heads are published ones.
+        let scale = 1.0 / ((width / config.heads) as f64).sqrt();
+        for q in qkv.weight[..width * width].iter_mut().chain(&mut qkv.bias[..width]) {
+            *q = (f64::from(*q) * scale) as f32;
+        }
+        let groups = config.pcm_groups;
+        let first = reader.folded(&format!("{p}PCM.0"), &format!("{p}PCM.1"))?.groups(groups);
+        let second = reader.layer(&format!("{p}PCM.3"))?.groups(groups);
         Ok(Self {
-            norm1: Norm::load(reader, &format!("{p}norm1"))?,
-            qkv: Weights::new(&weight, &bias),
-            proj: reader.layer(&format!("{p}attn.proj"))?.packed(),
-            pcm: [pcm_1, pcm_2].map(|layer| Grouped::new(&layer, config.pcm_groups)),
-            norm2: Norm::load(reader, &format!("{p}norm2"))?,
-            fc1: reader.layer(&format!("{p}mlp.fc1"))?.packed(),
-            fc2: reader.layer(&format!("{p}mlp.fc2"))?.packed(),
+            qkv: packed(&qkv),
+            proj: packed(&reader.layer(&format!("{p}attn.proj"))?),
+            parallel: first.into_iter().zip(second).map(<[Weights; 2]>::from).collect(),
+            fc1: packed(&reader.after_norm(&format!("{p}norm2"), reader.layer(&format!("{p}mlp.fc1"))?)?),
+            fc2: packed(&reader.layer(&format!("{p}mlp.fc2"))?),
         })
     }
-}
 
-impl Norm {
-    fn load(reader: &Reader<'_>, prefix: &str) -> Result<Self, Error> {
-        Ok(Self { weight: reader.take(&format!("{prefix}.weight"))?, bias: reader.take(&format!("{prefix}.bias"))? })
-    }
-
-    fn apply(&self, x: &[f32], out: &mut [f32]) {
-        layer_norm(x, &self.weight, &self.bias, LAYER_NORM_EPSILON, out);
-    }
-}
-
-impl Grouped {
-    /// From weights `[groups·outputs, inputs]`.
-    fn new(layer: &Layer, groups: usize) -> Self {
-        let (outputs, inputs) = (layer.bias.len() / groups, layer.weight.len() / layer.bias.len());
-        let mut together = (LANES / outputs).clamp(1, groups);
-        while !groups.is_multiple_of(together) {
-            together -= 1;
-        }
-        let merge = |(weight, bias): (&[f32], &[f32])| {
-            let mut merged = Vec::with_capacity(weight.len() * together);
-            for (output, row) in weight.chunks_exact(inputs).enumerate() {
-                let group = output / outputs;
-                merged.extend(std::iter::repeat_n(0.0, group * inputs));
-                merged.extend(row);
-                merged.extend(std::iter::repeat_n(0.0, (together - 1 - group) * inputs));
-            }
-            Weights::new(&merged, bias)
-        };
-        let weights = layer.weight.chunks_exact(together * outputs * inputs);
-        Self { groups: weights.zip(layer.bias.chunks_exact(together * outputs)).map(merge).collect() }
-    }
-
-    fn inputs(&self) -> usize {
-        self.groups.iter().map(Weights::inputs).sum()
-    }
-
-    fn outputs(&self) -> usize {
-        self.groups.iter().map(Weights::outputs).sum()
-    }
-
-    /// `x` is `[rows, inputs]`, `out` `[rows, outputs]`.
-    fn apply(&self, x: &[f32], rows: usize, out: &mut [f32], then: Then) {
-        let (stride, out_stride) = (self.inputs(), self.outputs());
-        let (mut input, mut output) = (0, 0);
-        for group in &self.groups {
-            multiply(Rows::new(&x[input..], rows, stride), group, &mut out[output..], out_stride, then);
-            input += group.inputs();
-            output += group.outputs();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_that_are_taken_together_do_not_mix() {
-        for (groups, inputs, outputs) in [(48, 4, 16), (48, 16, 4), (3, 5, 7), (6, 2, 4), (2, 3, 40), (1, 1, 1)] {
-            let number = |i: usize, seed: usize| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0;
-            let numbers = |n: usize, seed: usize| (0..n).map(|i| number(i, seed)).collect::<Vec<_>>();
-            let layer = Layer { weight: numbers(groups * outputs * inputs, 1), bias: numbers(groups * outputs, 2) };
-            let rows = 5;
-            let x = numbers(rows * groups * inputs, 3);
-            let mut out = vec![f32::NAN; rows * groups * outputs];
-            Grouped::new(&layer, groups).apply(&x, rows, &mut out, Then::Store);
-            for (at, got) in out.iter().enumerate() {
-                let (row, output) = (at / (groups * outputs), at % (groups * outputs));
-                let x = &x[row * groups * inputs + output / outputs * inputs..][..inputs];
-                let weight = &layer.weight[output * inputs..][..inputs];
-                let sum: f64 = x.iter().zip(weight).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-                let exact = sum + f64::from(layer.bias[output]);
-                assert!((f64::from(*got) - exact).abs() < 1e-5, "{groups} groups, row {row}, output {output}");
-            }
+    /// Adds the parallel branch to its own input: a group reads the columns that it writes, and no others.
+    fn parallel(&self, set: Set, patches: &mut [Lanes], count: usize, width: usize, hidden: &mut [Lanes]) {
+        let mut column = 0;
+        for [first, second] in &self.parallel {
+            let (channels, patches) = (first.outputs(), &mut patches[column..]);
+            multiply(set, Rows::new(patches, count, width), first, hidden, channels, Then::StoreSilu);
+            multiply(set, Rows::new(hidden, count, channels), second, patches, width, Then::Add);
+            column += second.outputs();
         }
     }
 }

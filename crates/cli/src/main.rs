@@ -59,6 +59,10 @@ enum Command {
     /// Check state machine definitions and test their states
     #[command(subcommand)]
     Asl(commands::asl::AslCommand),
+    /// Measure inference on this machine: galaxies/s, GFLOP/s, share of the peak
+    Bench(commands::bench::BenchArgs),
+    /// List the kernel sets and mark the one that is used here
+    Kernels,
     /// A worker process: the Lambda bootstrap (started by `run`, not by people)
     #[command(hide = true)]
     Worker,
@@ -124,6 +128,8 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => commands::serve::run(&args, printer),
         Command::Executions(command) => commands::executions::run(&command, printer),
         Command::Asl(command) => commands::asl::run(&command, printer),
+        Command::Bench(args) => commands::bench::run(&args, printer),
+        Command::Kernels => commands::kernels::run(printer),
         Command::Worker => Ok(ExitCode::SUCCESS),
     }
 }

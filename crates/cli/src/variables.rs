@@ -4,6 +4,8 @@
 pub const DATA: &str = "STARMAP_DATA";
 /// Folder whose subfolders are buckets. Default `buckets` in the data root.
 pub const BUCKETS: &str = "STARMAP_BUCKETS";
+/// Kernel set to compute with, see `starmap kernels`. Default: the best one of this CPU.
+pub const KERNEL: &str = starmap_pipeline::lambda::KERNEL_VARIABLE;
 /// Any value switches colour off.
 pub const NO_COLOR: &str = "NO_COLOR";
 /// What to log, as `tracing-subscriber` has it: `debug`, `starmap_engine=debug`.

@@ -1,14 +1,25 @@
-//! Numeric building blocks for one thread, row-major `f32`; the only crate with `unsafe`.
+//! Numeric building blocks for one thread; the only crate with `unsafe`.
 //!
-//! All are portable code, compiled a second and third time for wider vectors, of which the best copy that the CPU can
-//! run is chosen at each call. No other library is involved. The `unsafe` is in `dispatch`, nowhere else: calling a
-//! copy after asking the CPU.
+//! Sixteen galaxies are computed side by side: what is one number in a formula is sixteen of them, one of each galaxy
+//! ([`Lanes`]), from the first pixel to the redshift. So no kernel ever mixes lanes: sums over features, channels,
+//! tokens or pixels add whole registers, a layer with four outputs wastes as little as one with a thousand, the edge
+//! of an image is skipped and not multiplied by zero, and a galaxy's result does not depend on its neighbours.
+//!
+//! Every kernel takes the [`Set`] of instructions to run with. A `[rows, features]` matrix is a slice of [`Lanes`],
+//! row-major.
 
+pub mod activation;
 pub mod attention;
-mod dispatch;
-pub mod elementwise;
+pub mod lanes;
 pub mod matrix;
 pub mod norm;
+pub mod peak;
 pub mod pool;
+pub mod reduced;
+mod set;
+mod simd;
+#[cfg(test)]
+mod testing;
 
-pub use dispatch::level;
+pub use set::{ALL, Description, Set};
+pub use simd::{LANES, Lanes};

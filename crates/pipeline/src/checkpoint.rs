@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use starmap_astromae::{Config, Model};
+use starmap_astromae::kernels::Set;
+use starmap_astromae::{Config, Model, Precision};
 use starmap_partitions::tensors::TensorFile;
 use starmap_partitions::{BANDS, ByteSource, SIDE};
 
@@ -93,16 +94,22 @@ pub struct Loaded {
     pub file: ModelFile,
 }
 
-/// Loads a model.
+/// Loads a model in a precision, packed for a kernel set.
 ///
 /// # Errors
 /// [`Error::CheckpointInvalid`].
-pub async fn load(store: &Store, bucket: &str, object: &Object) -> Result<Arc<Loaded>, Error> {
+pub async fn load(
+    store: &Store,
+    bucket: &str,
+    object: &Object,
+    precision: Precision,
+    kernels: Set,
+) -> Result<Arc<Loaded>, Error> {
     let opened = Opened::open(store, bucket, object).await?;
     blocking(move || {
         let file = opened.describe()?;
         let tensors = opened.tensors()?;
-        let model = Model::load(&tensors).map_err(|error| opened.invalid(&error))?;
+        let model = Model::load_in(&tensors, precision, kernels).map_err(|error| opened.invalid(&error))?;
         opened.fits(model.config())?;
         Ok(Arc::new(Loaded { model, file }))
     })

@@ -7,6 +7,7 @@ use std::fmt;
 
 use lambda_runtime::Diagnostic;
 
+use crate::calibrate::Calibration;
 use crate::payload::InputError;
 
 /// How many problems are written out before the rest is only counted.
@@ -66,6 +67,20 @@ pub enum Error {
         location: String,
         /// Whose results they are.
         owner: String,
+    },
+
+    /// A reduced precision changes redshifts more than its bound, on the first partition.
+    #[error(
+        "{location}: {} changes redshifts by up to {:.1e} (rms {:.1e}) on {} galaxies{}, expected at most {:.0e}, and NMAD within {:.0} %\n\
+         hint: use \"precision\": \"f32\", or accept the change with \"force_precision\": true",
+        .calibration.precision, .calibration.dz_max, .calibration.dz_rms, .calibration.galaxies, nmad_change(.calibration),
+        .calibration.dz_bound, .calibration.nmad_change_bound * 100.0
+    )]
+    PrecisionRefused {
+        /// `s3://bucket/key` of the partition.
+        location: String,
+        /// Everything that was found.
+        calibration: Box<Calibration>,
     },
 
     /// Galaxies with NaN or infinite pixels or magnitudes, under the policy `refuse`.
@@ -142,6 +157,7 @@ impl Error {
             Self::CheckpointInvalid(_) => "Starmap.CheckpointInvalid",
             Self::CheckpointNotFound { .. } => "Starmap.CheckpointNotFound",
             Self::ResultPathInUse { .. } => "Starmap.ResultPathInUse",
+            Self::PrecisionRefused { .. } => "Starmap.PrecisionRefused",
             Self::NonFinitePixels { .. } => "Starmap.NonFinitePixels",
             Self::Unproven { gravest: Unproven::Missing, .. } => "Starmap.MissingResult",
             Self::Unproven { gravest: Unproven::Stale, .. } => "Starmap.StaleResult",
@@ -222,6 +238,13 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text + &hint
+}
+
+fn nmad_change(calibration: &Calibration) -> String {
+    match (&calibration.before, &calibration.after) {
+        (Some(before), Some(after)) => format!(", NMAD from {:.5} to {:.5}", before.nmad, after.nmad),
+        _ => String::new(),
+    }
 }
 
 fn present_hint(what: &str, present: &[String]) -> String {

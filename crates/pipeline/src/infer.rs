@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use starmap_astromae::Predictor;
+use starmap_astromae::kernels::Set;
 use starmap_partitions::{BANDS, Batch, IMAGE, Partition};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -40,6 +41,8 @@ pub struct Identity {
     pub memory_mib: Option<u32>,
     /// Process start to first poll.
     pub init: Option<Duration>,
+    /// What it computes with.
+    pub kernels: Set,
 }
 
 /// One process's inference: its store, its model once it is loaded, and whether it is warm.
@@ -84,9 +87,11 @@ impl Worker {
                 run_id: run_id.clone(),
                 model_hash: model.file.sha256.clone(),
                 rank: Some(item.rank),
+                precision: item.precision.name().to_owned(),
             },
             model: Arc::clone(&model),
             item: item.clone(),
+            kernels: self.identity.kernels,
         };
         let computed = tokio::task::spawn_blocking(move || rank.compute()).await;
         let computed = computed.map_err(|error| match error.try_into_panic() {
@@ -143,7 +148,11 @@ impl Worker {
         let Some(json) = self.store.get(&item.bucket, &key).await? else { return Ok(None) };
         let Ok(result) = serde_json::from_slice::<RankResult>(&json) else { return Ok(None) };
         let keys: Vec<&String> = result.partitions.iter().map(|partition| &partition.key).collect();
-        if result.run_id != run_id || result.rank != item.rank || !keys.iter().copied().eq(&item.data_path) {
+        if result.run_id != run_id
+            || result.rank != item.rank
+            || !keys.iter().copied().eq(&item.data_path)
+            || result.precision != item.precision.name()
+        {
             return Ok(None);
         }
         for partition in &result.partitions {
@@ -163,12 +172,14 @@ impl Worker {
         let mut cached = self.model.lock().await;
         if let Some(loaded) = &*cached
             && (&loaded.file.key, &loaded.file.etag) == (&object.key, &object.etag)
+            && loaded.model.precision() == item.precision
         {
             return Ok(Arc::clone(loaded));
         }
         // The old one goes first: there is never room for two.
         *cached = None;
-        let loaded = checkpoint::load(&self.store, &item.bucket, &object).await?;
+        let loaded =
+            checkpoint::load(&self.store, &item.bucket, &object, item.precision, self.identity.kernels).await?;
         *cached = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -235,6 +246,8 @@ impl Worker {
             inferring_to: computed.inferring_to,
             finished_at: process::now_ms(),
             galaxies_per_s: per_s(rows, total),
+            precision: item.precision.name().to_owned(),
+            kernels: self.identity.kernels.name().to_owned(),
             created_by: crate::CREATED_BY.to_owned(),
         }
     }
@@ -271,6 +284,7 @@ struct Rank {
     runtime: Handle,
     store: Store,
     item: Item,
+    kernels: Set,
     model: Arc<Loaded>,
     provenance: Provenance,
 }
@@ -301,7 +315,7 @@ impl Rank {
     fn compute(self) -> Result<Computed, Error> {
         let rows_at_once = self.rows_at_once();
         let mut stage = Stage {
-            predictor: Predictor::new(&self.model.model, self.item.batch_size.min(ROWS_AT_ONCE)),
+            predictor: Predictor::with_kernels(&self.model.model, self.item.batch_size.min(ROWS_AT_ONCE), self.kernels),
             batch_size: self.item.batch_size.min(ROWS_AT_ONCE),
             batch: Batch::default(),
             redshifts: vec![0.0; rows_at_once],

@@ -5,8 +5,11 @@
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
+use starmap_astromae::Precision;
+use starmap_astromae::kernels::Set;
 use starmap_partitions::Partition;
 
+use crate::calibrate::calibrate;
 use crate::checkpoint;
 use crate::error::{Error, Problems, with_causes};
 use crate::payload::{self, InitializeRequest, Input, Item};
@@ -25,6 +28,14 @@ const PARTITION_ENDINGS: [&str; 3] = [".pt", ".safetensors", ".npz"];
 /// # Errors
 /// Whatever is wrong with the input, the buckets, the model, the partitions or the result path.
 pub async fn initialize(store: &Store, payload: &Value) -> Result<Value, Error> {
+    initialize_with(store, payload, Set::best()).await
+}
+
+/// The same with a kernel set to calibrate a reduced precision with.
+///
+/// # Errors
+/// As [`initialize`].
+pub async fn initialize_with(store: &Store, payload: &Value, kernels: Set) -> Result<Value, Error> {
     let request = InitializeRequest::parse(payload)?;
     let input = &request.input;
     let run_id = request.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
@@ -33,7 +44,8 @@ pub async fn initialize(store: &Store, payload: &Value) -> Result<Value, Error> 
 
     let result_path = ResultPath::look(store, input, &run_id).await?;
     let model = checkpoint::locate(store, &input.bucket, input.object_type, &input.object_name).await?;
-    let model = checkpoint::check(store, &input.bucket, &model).await?;
+    let object = model;
+    let model = checkpoint::check(store, &input.bucket, &object).await?;
     let found = find_partitions(store, input).await?;
     let partitions_found = found.len();
     let used: Vec<Object> = found.into_iter().take(input.file_limit).collect();
@@ -47,6 +59,10 @@ pub async fn initialize(store: &Store, payload: &Value) -> Result<Value, Error> 
         );
     }
 
+    let calibration = match (input.precision, partitions.first()) {
+        (Precision::F32, _) | (_, None) => None,
+        (_, Some(first)) => Some(calibrate(store, input, &object, first, kernels).await?),
+    };
     let keys: Vec<String> = partitions.iter().map(|partition| partition.key.clone()).collect();
     let world_size = input.workers(keys.len());
     let data_map = payload::split(&keys, world_size);
@@ -58,6 +74,8 @@ pub async fn initialize(store: &Store, payload: &Value) -> Result<Value, Error> 
             created_by: crate::CREATED_BY.to_owned(),
             world_size,
             batch_size: input.batch_size,
+            precision: input.precision.name().to_owned(),
+            calibration,
             data_bucket: input.data_bucket.clone(),
             data_prefix: input.data_prefix.clone(),
             partitions_requested: input.file_limit,
@@ -88,6 +106,7 @@ fn answer(input: &Input, manifest: &Manifest) -> Value {
         batch_size: input.batch_size,
         run_id: Some(manifest.plan.run_id.clone()),
         bad_pixels: input.bad_pixels,
+        precision: input.precision,
     });
     let mut answer = payload::initialize_answer(&items.collect::<Vec<_>>());
     answer["run_id"] = json!(manifest.plan.run_id);

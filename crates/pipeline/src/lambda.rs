@@ -8,11 +8,12 @@ use std::time::Instant;
 use futures::FutureExt;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
+use starmap_astromae::kernels::Set;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
 use crate::infer::{Identity, Worker};
-use crate::initialize::initialize;
+use crate::initialize::initialize_with;
 use crate::store::{Store, StoreConfig};
 use crate::summarize::summarize;
 
@@ -20,6 +21,9 @@ use crate::summarize::summarize;
 pub const HANDLER_VARIABLE: &str = "_HANDLER";
 /// With `1`, the process ends when its standard input does: a local worker never outlives whoever started it.
 pub const EXIT_WITH_STDIN_VARIABLE: &str = "STARMAP_EXIT_WITH_STDIN";
+
+/// Kernel set to compute with; by default the best one of the CPU.
+pub const KERNEL_VARIABLE: &str = "STARMAP_KERNEL";
 
 /// Which function this process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,26 +61,28 @@ async fn serve(started: Instant) -> Result<(), String> {
     let variable = |name: &str| std::env::var(name).ok();
     let configured = || {
         let handler = Handler::parse(&variable(HANDLER_VARIABLE).unwrap_or_default())?;
+        let kernels = kernels(variable(KERNEL_VARIABLE))?;
         let config = StoreConfig::from_environment(variable)?;
         let store = Store::open(&config).map_err(|error| error.to_string())?;
-        Ok::<_, String>((handler, store))
+        Ok::<_, String>((handler, kernels, store))
     };
     // A wrong configuration is told as the answer to every invocation, where whoever made it will see it.
-    let function = configured().map(|(handler, store)| {
+    let function = configured().map(|(handler, kernels, store)| {
         let identity = Identity {
             log_stream: variable("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|| format!("pid {}", std::process::id())),
             memory_mib: variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse().ok()),
             init: Some(started.elapsed()),
+            kernels,
         };
-        (handler, Arc::new(Worker::new(store.clone(), identity)), store)
+        (handler, kernels, Arc::new(Worker::new(store.clone(), identity)), store)
     });
     let service = service_fn(|event: LambdaEvent<Value>| async {
-        let (handler, worker, store) =
+        let (handler, kernels, worker, store) =
             function.as_ref().map_err(|error| Error::Internal(format!("the function is not configured: {error}")))?;
         let payload = event.payload;
         let handled = async {
             match handler {
-                Handler::Initialize => initialize(store, &payload).await,
+                Handler::Initialize => initialize_with(store, &payload, *kernels).await,
                 Handler::Infer => worker.infer(&payload).await,
                 Handler::Summarize => summarize(store, &payload).await,
             }
@@ -84,6 +90,14 @@ async fn serve(started: Instant) -> Result<(), String> {
         at_the_edge(handled).await
     });
     lambda_runtime::run(service).await.map_err(|error| error.to_string())
+}
+
+fn kernels(forced: Option<String>) -> Result<Set, String> {
+    let Some(name) = forced.filter(|name| !name.is_empty()) else { return Ok(Set::best()) };
+    Set::named(&name).ok_or_else(|| {
+        let available: Vec<&str> = Set::available().map(Set::name).collect();
+        format!("{KERNEL_VARIABLE} is {name:?}, expected one of {}", available.join(", "))
+    })
 }
 
 impl Handler {
@@ -129,6 +143,17 @@ mod tests {
             std::panic::resume_unwind(done.unwrap_err().into_panic())
         });
         assert!(elsewhere.await.unwrap_err().to_string().starts_with("panicked: there"));
+    }
+
+    #[test]
+    fn kernels_can_be_forced_to_what_the_cpu_has() {
+        assert_eq!(kernels(Some("portable".to_owned())).unwrap().name(), "portable");
+        assert_eq!(kernels(Some(String::new())).unwrap().name(), Set::best().name());
+        let error = kernels(Some("fast".to_owned())).unwrap_err();
+        assert!(
+            error.starts_with("STARMAP_KERNEL is \"fast\", expected one of ") && error.contains("portable"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -4,13 +4,15 @@
 //! (Cloud-based Astronomy Inference, arXiv 2501.06249), read leniently where its inputs vary (whole numbers may be
 //! strings) and strictly where a mistake would cost a run: everything that is wrong is named at once.
 //!
-//! Ours beside the published keys, all optional: `run_id`, `overwrite`, `bad_pixels`; in items `RUN_ID`, `BAD_PIXELS`.
+//! Ours beside the published keys, all optional: `run_id`, `overwrite`, `bad_pixels`, `precision`, `force_precision`; in
+//! items `RUN_ID`, `BAD_PIXELS`, `PRECISION`.
 
 use std::fmt;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
+use starmap_astromae::Precision;
 
 use crate::results::names;
 use crate::store::Location;
@@ -49,6 +51,10 @@ pub struct Input {
     pub overwrite: bool,
     /// What to do with galaxies that have NaN or infinite values.
     pub bad_pixels: BadPixels,
+    /// In how many bits the model's large layers multiply.
+    pub precision: Precision,
+    /// Whether a reduced precision is used even where it changes redshifts more than its bound.
+    pub force_precision: bool,
     /// The input as it was given, for the record.
     pub given: Value,
 }
@@ -129,6 +135,8 @@ impl Input {
             run_id: keys.present("run_id").then(|| keys.run_id("run_id")),
             overwrite: keys.flag("overwrite"),
             bad_pixels: keys.bad_pixels("bad_pixels"),
+            precision: keys.precision("precision"),
+            force_precision: keys.flag("force_precision"),
             given: value.clone(),
         };
         keys.finish().map(|()| input)
@@ -207,6 +215,8 @@ pub struct Item {
     pub run_id: Option<String>,
     /// What to do with galaxies that have NaN or infinite values.
     pub bad_pixels: BadPixels,
+    /// In how many bits the model's large layers multiply.
+    pub precision: Precision,
 }
 
 impl Item {
@@ -249,6 +259,7 @@ impl Item {
             batch_size: keys.count("BATCH_SIZE").unwrap_or(0),
             run_id: keys.present("RUN_ID").then(|| keys.run_id("RUN_ID")),
             bad_pixels: keys.bad_pixels("BAD_PIXELS"),
+            precision: keys.precision("PRECISION"),
         };
         keys.finish().map(|()| item)
     }
@@ -273,6 +284,9 @@ impl Item {
         }
         if self.bad_pixels == BadPixels::Flag {
             item["BAD_PIXELS"] = json!("flag");
+        }
+        if self.precision != Precision::F32 {
+            item["PRECISION"] = json!(self.precision.name());
         }
         item
     }
@@ -558,6 +572,20 @@ impl<'a> Keys<'a> {
         }
     }
 
+    fn precision(&mut self, key: &str) -> Precision {
+        match self.keys.get(key) {
+            None | Some(Value::Null) => return Precision::F32,
+            Some(Value::String(name)) => {
+                if let Ok(precision) = name.parse() {
+                    return precision;
+                }
+                self.wrong(key, &shown(&self.keys[key]), "\"f32\", \"bf16\" or \"int8\"");
+            }
+            Some(other) => self.wrong(key, &shown(other), "\"f32\", \"bf16\" or \"int8\""),
+        }
+        Precision::F32
+    }
+
     fn bad_pixels(&mut self, key: &str) -> BadPixels {
         match self.keys.get(key).map(Value::as_str) {
             None | Some(Some("refuse")) => BadPixels::Refuse,
@@ -592,6 +620,22 @@ mod tests {
 
     fn published() -> Value {
         serde_json::from_str(include_str!("../../../examples/redshift/input.json")).unwrap()
+    }
+
+    #[test]
+    fn precisions_are_read_carried_on_and_others_refused() {
+        let mut input = published();
+        assert_eq!(Input::parse(&input).unwrap().precision, Precision::F32);
+        input["precision"] = json!("int8");
+        assert_eq!(Input::parse(&input).unwrap().precision, Precision::Int8);
+        check_refused(
+            |input| input["precision"] = json!("fp8"),
+            &expect![[r#"precision: "fp8", expected "f32", "bf16" or "int8""#]],
+        );
+        check_refused(
+            |input| input["precision"] = json!(8),
+            &expect![[r#"precision: 8, expected "f32", "bf16" or "int8""#]],
+        );
     }
 
     fn check_refused(change: impl FnOnce(&mut Value), expected: &Expect) {
@@ -702,6 +746,7 @@ mod tests {
             batch_size: 256,
             run_id: Some("a".repeat(80)),
             bad_pixels: BadPixels::Refuse,
+            precision: Precision::F32,
         }
     }
 

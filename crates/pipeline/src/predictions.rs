@@ -12,7 +12,7 @@
 //! | `run_id` | string | id of the run |
 //! | `model_hash` | string | SHA-256 of the model file |
 //!
-//! Run id, rank and row count are also in the file's key-value metadata (`starmap.run_id`, …).
+//! Run id, rank, row count and precision are also in the file's key-value metadata (`starmap.run_id`, …).
 
 use std::io::Write;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Provenance {
     pub model_hash: String,
     /// The rank that wrote it; `None` for the merged file.
     pub rank: Option<usize>,
+    /// In how many bits the model's large layers multiplied.
+    pub precision: String,
 }
 
 /// Writes predictions with bounded memory: one row group at a time.
@@ -143,6 +145,7 @@ impl<W: Write + Send> Writer<W> {
         };
         note("starmap.run_id", self.provenance.run_id.clone());
         note("starmap.model_hash", self.provenance.model_hash.clone());
+        note("starmap.precision", self.provenance.precision.clone());
         note("starmap.rows", self.rows.to_string());
         if let Some(rank) = self.provenance.rank {
             note("starmap.rank", rank.to_string());
@@ -335,7 +338,8 @@ mod tests {
     }
 
     fn written(parts: &[(&str, u64)]) -> Bytes {
-        let provenance = Provenance { run_id: "run-1".into(), model_hash: "ab".repeat(32), rank: Some(3) };
+        let provenance =
+            Provenance { run_id: "run-1".into(), model_hash: "ab".repeat(32), rank: Some(3), precision: "f32".into() };
         let mut writer = Writer::new(Vec::new(), provenance).unwrap();
         parts.iter().for_each(|(partition, rows)| writer.push(partition, &predictions(*rows)).unwrap());
         let (bytes, rows) = writer.finish().unwrap();

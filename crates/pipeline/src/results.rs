@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::calibrate::Calibration;
 use crate::payload::{KeyList, keys_to_json};
 
 /// Names of the objects under a result path.
@@ -100,6 +101,11 @@ impl Manifest {
     }
 }
 
+/// The precision of files that were written before there was another.
+pub(crate) fn full() -> String {
+    "f32".to_owned()
+}
+
 /// What Initialize found and decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -111,6 +117,12 @@ pub struct Plan {
     pub world_size: usize,
     /// Galaxies per forward pass.
     pub batch_size: usize,
+    /// In how many bits the model's large layers multiply.
+    #[serde(default = "full")]
+    pub precision: String,
+    /// What a reduced precision changes, on the first partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Bucket of the partitions.
     pub data_bucket: String,
     /// Key prefix of the partitions.
@@ -259,6 +271,12 @@ pub struct RankResult {
     pub finished_at: f64,
     /// Galaxies per second of `phases.total`.
     pub galaxies_per_s: f64,
+    /// In how many bits the model's large layers multiplied.
+    #[serde(default = "full")]
+    pub precision: String,
+    /// Kernel set that computed it; empty in files of older versions.
+    #[serde(default)]
+    pub kernels: String,
     /// What wrote this.
     pub created_by: String,
 }

@@ -291,6 +291,9 @@ fn check_result(rank: usize, result: RankResult, manifest: &Manifest, proof: &mu
             short(&plan.model.sha256)
         ));
     }
+    if result.precision != plan.precision {
+        proof.stale(format!("{name}: was computed in {}, expected {}", result.precision, plan.precision));
+    }
     let keys = &manifest.data_map[rank];
     if !result.partitions.iter().map(|partition| &partition.key).eq(keys) {
         let found: Vec<_> = result.partitions.iter().map(|partition| &partition.key).collect();
@@ -384,7 +387,12 @@ impl Merger {
         upload: Upload,
     ) -> Result<Merged, Error> {
         let plan = &self.manifest.plan;
-        let provenance = Provenance { run_id: plan.run_id.clone(), model_hash: plan.model.sha256.clone(), rank: None };
+        let provenance = Provenance {
+            run_id: plan.run_id.clone(),
+            model_hash: plan.model.sha256.clone(),
+            rank: None,
+            precision: plan.precision.clone(),
+        };
         let broken = Arc::new(Mutex::new(None));
         let hashed = Hashed { upload, hash: Sha256::new(), broken: Arc::clone(&broken) };
         let failed = |error: ParquetError| {

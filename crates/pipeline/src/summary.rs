@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::Calibration;
 use crate::legacy;
 use crate::quality::Quality;
-use crate::results::{ModelFile, Plan, PredictionsFile, RankResult};
+use crate::results::{ModelFile, Plan, PredictionsFile, RankResult, full};
 use crate::statistics::{Statistics, covered};
 
 /// Version of the format; grows when the meaning of a key changes.
@@ -39,6 +40,12 @@ pub struct Summary {
     pub world_size: u64,
     /// Galaxies per forward pass, as asked for.
     pub batch_size: u64,
+    /// In how many bits the model's large layers multiplied.
+    #[serde(default = "full")]
+    pub precision: String,
+    /// What a reduced precision changed, on the first partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Where the partitions are: `s3://bucket/prefix/`.
     pub data: String,
     /// Bytes of the partitions that were used.
@@ -207,6 +214,8 @@ impl Summary {
             wall_s: None,
             world_size: plan.world_size as u64,
             batch_size: plan.batch_size as u64,
+            precision: plan.precision.clone(),
+            calibration: plan.calibration.clone(),
             data: format!("{}/", crate::store::url(&plan.data_bucket, &plan.data_prefix)),
             data_bytes,
             results: proven.results,
@@ -337,6 +346,8 @@ pub(crate) mod tests {
             inferring_to: started_at + phases.total * 1e3 - 50.0,
             finished_at: started_at + phases.total * 1e3,
             galaxies_per_s: 1_278.0 / phases.total,
+            precision: full(),
+            kernels: "portable".into(),
             created_by: crate::CREATED_BY.into(),
         }
     }
@@ -359,6 +370,8 @@ pub(crate) mod tests {
             created_by: crate::CREATED_BY.into(),
             world_size,
             batch_size: 256,
+            precision: full(),
+            calibration: None,
             data_bucket: "cosmicai-data".into(),
             data_prefix: "25MB".into(),
             partitions_requested: world_size,

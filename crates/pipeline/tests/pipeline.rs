@@ -385,6 +385,31 @@ fn damage_that_only_the_checksum_tells_is_found() {
 }
 
 #[test]
+fn a_reduced_precision_is_calibrated_refused_or_forced_and_recorded() {
+    let sky = Sky::new();
+    let int8 = sky.input(|input| input["precision"] = json!("int8"));
+    let forced = sky.input(|input| {
+        input["precision"] = json!("int8");
+        input["force_precision"] = json!(true);
+    });
+    // The test's model is random and small; whether it passes is its own matter, what is said of it is not.
+    match block_on(initialize(&sky.store, &int8)) {
+        Ok(_) => {}
+        Err(error) => {
+            assert_eq!(error.error_name(), "Starmap.PrecisionRefused");
+            let text = error.to_string();
+            for part in ["int8 changes redshifts by up to", "expected at most 1e-2", "\"force_precision\": true"] {
+                assert!(text.contains(part), "{part:?} in {text}");
+            }
+            assert!(sky.results().is_empty(), "something was written");
+        }
+    }
+    let answer = block_on(initialize(&sky.store, &forced)).unwrap();
+    let items = answer["body"].as_array().unwrap();
+    assert!(items.iter().all(|item| item["PRECISION"] == "int8"));
+}
+
+#[test]
 fn galaxies_with_bad_pixels_are_refused_or_flagged() {
     let sky = Sky::new();
     let mut galaxies = Galaxies::new(0, 40);

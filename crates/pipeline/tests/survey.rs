@@ -83,6 +83,8 @@ fn result(rank: usize, parquet: &[u8]) -> RankResult {
         inferring_to: started_at + 4.4e3,
         finished_at: started_at + 4.5e3,
         galaxies_per_s: 284.0,
+        precision: "f32".into(),
+        kernels: "portable".into(),
         created_by: "test".into(),
     }
 }
@@ -101,6 +103,8 @@ fn the_published_survey_is_proven_and_merged() {
             created_by: "test".into(),
             world_size: RANKS,
             batch_size: 256,
+            precision: "f32".to_owned(),
+            calibration: None,
             data_bucket: "sky".into(),
             data_prefix: "25MB".into(),
             partitions_requested: RANKS,

@@ -1,9 +1,11 @@
 //! One file per command.
 
 pub mod asl;
+pub mod bench;
 pub mod data;
 pub mod demo;
 pub mod executions;
+pub mod kernels;
 pub mod model;
 pub mod run;
 pub mod serve;

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use starmap_astromae::recipe::Recipe;
-use starmap_astromae::{BlockConfig, Config, Model, TensorSource, kernel_level};
+use starmap_astromae::{BlockConfig, Config, Model, TensorSource};
 use starmap_partitions::Dtype;
 use starmap_partitions::tensors::{SafetensorsWriter, TensorEntry, TensorFile};
 use starmap_pipeline::model::CheckpointTensors;
@@ -98,7 +98,7 @@ pub fn inspect(args: &InspectArgs, printer: &Printer) -> anyhow::Result<ExitCode
         ("", list(&[config.vis[0], config.vis[1]])),
         ("magnitudes", list(&magnitudes)),
         ("fusion", list(&[config.fusion, 1])),
-        ("kernels", format!("{} on this machine", kernel_level())),
+        ("kernels", format!("{} on this machine", crate::commands::kernels::chosen()?.name())),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     printer.result(&table::aligned(&rows));
@@ -118,7 +118,7 @@ pub fn inspect(args: &InspectArgs, printer: &Printer) -> anyhow::Result<ExitCode
         "parameters": config.parameters(),
         "multiply_adds": config.multiply_adds(),
         "config": described(config),
-        "kernels": kernel_level(),
+        "kernels": crate::commands::kernels::chosen()?.name(),
         "tensors": entries.iter().map(|entry| {
             json!({ "name": entry.name, "dtype": entry.dtype.to_string(), "shape": entry.shape })
         }).collect::<Vec<_>>(),

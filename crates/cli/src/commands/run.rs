@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use starmap_astromae::Precision;
 use starmap_engine::journal::{Ending, ExecutionRecord, Reader, Status};
 use starmap_engine::{Start, Started};
 use starmap_pipeline::payload::Input;
@@ -27,7 +28,7 @@ pub struct RunArgs {
     #[arg(value_name = "INPUT.json", required_unless_present = "resume")]
     input: Option<PathBuf>,
     /// Take up an execution that was interrupted, by name or ARN; finished partitions are not repeated
-    #[arg(long, value_name = "ID", conflicts_with_all = ["input", "definition", "name", "overwrite", "bad_pixels"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["input", "definition", "name", "overwrite", "bad_pixels", "precision", "force_precision"])]
     resume: Option<String>,
     /// State machine definition (Amazon States Language) in place of the built-in one
     #[arg(long, value_name = "FILE")]
@@ -44,6 +45,12 @@ pub struct RunArgs {
     /// What to do with galaxies that have NaN or infinite pixels or magnitudes [default: refuse]
     #[arg(long, value_name = "POLICY")]
     bad_pixels: Option<BadPixels>,
+    /// In how many bits the model's large layers multiply: f32, bf16 or int8 [default: f32]
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<Precision>,
+    /// Use a reduced precision even where it changes the first partition's redshifts more than its bound
+    #[arg(long)]
+    force_precision: bool,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -238,6 +245,12 @@ fn plan(args: &RunArgs, printer: &Printer) -> anyhow::Result<Plan> {
                 BadPixels::Flag => "flag",
             };
             keys.insert("bad_pixels".to_owned(), json!(policy));
+        }
+        if let Some(precision) = args.precision {
+            keys.insert("precision".to_owned(), json!(precision.name()));
+        }
+        if args.force_precision {
+            keys.insert("force_precision".to_owned(), json!(true));
         }
     }
     if let Err(error) = Input::parse(&input) {

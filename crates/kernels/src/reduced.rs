@@ -1,0 +1,657 @@
+//! Matrix products in fewer bits: bytes, and bf16. Sums, biases and what is added to stay in `f32`.
+//!
+//! **int8.** A row of inputs is written as bytes from 0 to 255 in every lane, between the least and the greatest of its
+//! numbers (zero is always among them): each galaxy has its own scale for each of its tokens, at the moment when the
+//! token is there, so nothing that a calibration has not seen can fall outside. Weights are bytes from -127 to 127, with
+//! one scale for each output. Sums are whole numbers, exact on every CPU.
+//!
+//! **bf16.** Inputs and weights are rounded to 8 bits of precision, to nearest, ties to even. A product of two is exact
+//! in `f32`, so a CPU without an instruction for it computes with `f32` and gets the same bits (the instruction takes
+//! denormal numbers for zero; that alone can differ). Where that is the faster way it is taken everywhere, see
+//! [`Set::bf16`].
+
+use crate::Set;
+use crate::activation::{gelu_of, relu_of, silu_of};
+use crate::matrix::{Rows, Then, Weights, multiply};
+use crate::set::Kind;
+use crate::simd::portable::{Bytes, Halves};
+use crate::simd::{Dot, Lanes, Simd, dispatch};
+
+/// Outputs whose weights lie side by side.
+const GROUP: usize = 8;
+/// Words of bf16 that are taken at once.
+const BLOCK: usize = 192;
+
+/// How many bits inputs and weights have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Eight, whole numbers with a scale.
+    Int8,
+    /// Sixteen, eight of them of precision.
+    Bf16,
+}
+
+/// The weights and bias of a linear layer, packed in fewer bits.
+#[derive(Debug, Clone)]
+pub struct ReducedWeights {
+    format: Format,
+    packed: Packed,
+    bias: Vec<f32>,
+    inputs: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Packed {
+    Words {
+        /// `[outputs / GROUP, rounded up][words][GROUP]`.
+        panels: Vec<[u32; GROUP]>,
+        /// One for each output; none where the format has no scale.
+        scales: Vec<f32>,
+        /// Sum of each output's weights.
+        sums: Vec<f32>,
+    },
+    /// Rounded to bf16, neighbours in the order in which the instruction takes them.
+    Rounded(Weights),
+}
+
+/// Inputs in fewer bits: memory that is allocated once.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    words: Vec<Lanes>,
+    rounded: Vec<Lanes>,
+    scales: Vec<Lanes>,
+    lows: Vec<Lanes>,
+}
+
+impl Scratch {
+    /// Scratch for `rows` rows of `inputs` inputs each.
+    pub fn new(rows: usize, inputs: usize) -> Self {
+        let lanes = vec![Lanes::ZERO; rows * inputs.next_multiple_of(2)];
+        Self {
+            words: vec![Lanes::ZERO; rows * inputs.div_ceil(2)],
+            rounded: lanes,
+            scales: vec![Lanes::ZERO; rows],
+            lows: vec![Lanes::ZERO; rows],
+        }
+    }
+}
+
+impl ReducedWeights {
+    /// Packs weights `[outputs, inputs]`, row-major; for bf16 as is best for the set, though every set can use them.
+    ///
+    /// # Panics
+    /// If the weights are not a whole number of rows for every bias.
+    pub fn new(set: Set, format: Format, weight: &[f32], bias: &[f32]) -> Self {
+        Self::packed(format, weight, bias, set.has_fast_bf16())
+    }
+
+    fn packed(format: Format, weight: &[f32], bias: &[f32], has_instruction: bool) -> Self {
+        let outputs = bias.len();
+        let inputs = weight.len() / outputs.max(1);
+        assert_eq!(inputs * outputs, weight.len(), "weights are not [outputs, inputs] with {outputs} outputs");
+        let packed = match format {
+            Format::Int8 => int8_words(weight, inputs, outputs),
+            Format::Bf16 if has_instruction => bf16_words(weight, inputs, outputs),
+            Format::Bf16 => {
+                let even = inputs.next_multiple_of(2);
+                let mut rounded = vec![0.0; outputs * even];
+                for (rounded, row) in rounded.chunks_exact_mut(even.max(1)).zip(weight.chunks_exact(inputs.max(1))) {
+                    row.iter().enumerate().for_each(|(i, weight)| rounded[i ^ 1] = from_bf16(to_bf16(*weight)));
+                }
+                Packed::Rounded(Weights::new(&rounded, bias))
+            }
+        };
+        Self { format, packed, bias: bias.to_vec(), inputs }
+    }
+
+    /// Inputs of the layer.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Outputs of the layer.
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// How many bits they have.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+}
+
+fn panels(inputs: usize, outputs: usize, per_word: usize, word: impl Fn(usize, usize) -> u32) -> Vec<[u32; GROUP]> {
+    let words = inputs.div_ceil(per_word);
+    let mut panels = vec![[0; GROUP]; outputs.div_ceil(GROUP) * words];
+    for output in 0..outputs {
+        for (at, panel) in panels[output / GROUP * words..][..words].iter_mut().enumerate() {
+            panel[output % GROUP] = word(output, at);
+        }
+    }
+    panels
+}
+
+fn int8_words(weight: &[f32], inputs: usize, outputs: usize) -> Packed {
+    // Added to a number from -127 to 127 it leaves the nearest whole one, ties to even, in the low byte.
+    const ROUND: f32 = 12_582_912.0;
+    let words = inputs.div_ceil(4);
+    let mut panels = vec![[0; GROUP]; outputs.div_ceil(GROUP) * words];
+    let (mut scales, mut sums) = (Vec::with_capacity(outputs), Vec::with_capacity(outputs));
+    let mut bytes = vec![0_u8; words * 4];
+    for output in 0..outputs {
+        let row = &weight[output * inputs..][..inputs];
+        let greatest = row.iter().fold(0.0_f32, |max, weight| max.max(weight.abs()));
+        let scale = (greatest / 127.0).max(f32::MIN_POSITIVE);
+        let inverse = 1.0 / scale;
+        bytes.iter_mut().zip(row).for_each(|(byte, weight)| *byte = (weight * inverse + ROUND).to_bits() as u8);
+        let panel = &mut panels[output / GROUP * words..][..words];
+        for (panel, four) in panel.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            panel[output % GROUP] = u32::from_le_bytes(*four);
+        }
+        scales.push(scale);
+        sums.push(bytes.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>() as f32 * scale);
+    }
+    Packed::Words { panels, scales, sums }
+}
+
+fn bf16_words(weight: &[f32], inputs: usize, outputs: usize) -> Packed {
+    let half = |output: usize, i: usize| {
+        let weight = weight.get(output * inputs + i).filter(|_| i < inputs).copied();
+        u32::from(to_bf16(weight.unwrap_or(0.0)))
+    };
+    let word = |output: usize, at: usize| half(output, 2 * at) | half(output, 2 * at + 1) << 16;
+    Packed::Words { panels: panels(inputs, outputs, 2, word), scales: Vec::new(), sums: Vec::new() }
+}
+
+/// The upper half of the nearest number that has zeros in the lower, ties to even. The number is finite.
+fn to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+fn from_bf16(x: u16) -> f32 {
+    f32::from_bits(u32::from(x) << 16)
+}
+
+/// A linear layer in fewer bits: as [`multiply`], with inputs rounded on the way.
+///
+/// A NaN or an infinity among a row's inputs makes its outputs NaN, in its lane.
+///
+/// # Panics
+/// As [`multiply`], and if `scratch` is too small for the rows.
+pub fn multiply_reduced(
+    set: Set,
+    rows: Rows<'_>,
+    weights: &ReducedWeights,
+    scratch: &mut Scratch,
+    out: &mut [Lanes],
+    out_stride: usize,
+    then: Then,
+) {
+    let inputs = weights.inputs;
+    match &weights.packed {
+        Packed::Rounded(rounded) => {
+            round_rows(set, rows, inputs, &mut scratch.rounded);
+            let even = inputs.next_multiple_of(2);
+            multiply(set, Rows::new(&scratch.rounded, rows.count, even), rounded, out, out_stride, then);
+        }
+        Packed::Words { .. } => {
+            match weights.format {
+                Format::Int8 => quantize_rows(set, rows, inputs, scratch),
+                Format::Bf16 => pair_rows(set, rows, inputs, &mut scratch.words),
+            }
+            multiply_words(set, rows.count, weights, scratch, out, out_stride, then);
+        }
+    }
+}
+
+dispatch! {
+    /// Rows rounded to bf16, each number in its neighbour's place.
+    pub fn round_rows(rows: Rows<'_>, inputs: usize, out: &mut [Lanes]) = round_rows_with;
+}
+
+#[inline(always)]
+fn round_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, out: &mut [Lanes]) {
+    let even = inputs.next_multiple_of(2);
+    for (row, out) in (0..rows.count).zip(out.chunks_exact_mut(even.max(1))) {
+        let x = &rows.data[row * rows.stride..][..inputs];
+        for part in 0..S::PARTS {
+            for (i, x) in x.iter().enumerate() {
+                s.store(&mut out[i ^ 1], part, rounded(s, s.load(x, part)));
+            }
+            if inputs < even {
+                s.store(&mut out[inputs ^ 1], part, s.splat(0.0));
+            }
+        }
+    }
+}
+
+/// Rounded to bf16, as `f32`. What is not finite becomes NaN: rounding an infinity's or a NaN's bits could hide it.
+#[inline(always)]
+fn rounded<S: Simd>(s: S, x: S::V) -> S::V {
+    let poison = s.mul(x, s.splat(0.0));
+    let odd = s.and_bits(s.bits_down(x, 16), 1);
+    let up = s.add_bits(x, s.add_bits(odd, s.splat(f32::from_bits(0x7fff))));
+    s.add(s.and_bits(up, 0xffff_0000), poison)
+}
+
+dispatch! {
+    /// Rows rounded to bf16, two neighbours in a word.
+    pub(crate) fn pair_rows(rows: Rows<'_>, inputs: usize, out: &mut [Lanes]) = pair_rows_with;
+}
+
+#[inline(always)]
+fn pair_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, out: &mut [Lanes]) {
+    let words = inputs.div_ceil(2);
+    for (row, out) in (0..rows.count).zip(out.chunks_exact_mut(words.max(1))) {
+        let x = &rows.data[row * rows.stride..][..inputs];
+        for (x, out) in x.chunks(2).zip(out) {
+            for part in 0..S::PARTS {
+                let low = s.bits_down(rounded(s, s.load(&x[0], part)), 16);
+                let high = x.get(1).map_or(s.splat(0.0), |x| rounded(s, s.load(x, part)));
+                s.store(out, part, s.mix_bits(high, low, 0xffff_0000));
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// Rows as bytes, four neighbours in a word, with each row's scale and what zero bytes stand for.
+    pub fn quantize_rows(rows: Rows<'_>, inputs: usize, scratch: &mut Scratch) = quantize_rows_with;
+}
+
+#[inline(always)]
+fn quantize_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, scratch: &mut Scratch) {
+    // Added to a number from 0 to 255 it leaves the nearest whole one in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let words = inputs.div_ceil(4);
+    let Scratch { words: out, scales, lows, .. } = scratch;
+    assert!(scales.len() >= rows.count && out.len() >= rows.count * words, "scratch is too small for the rows");
+    for row in 0..rows.count {
+        let x = &rows.data[row * rows.stride..][..inputs];
+        let out = &mut out[row * words..][..words];
+        for part in 0..S::PARTS {
+            let zero = s.splat(0.0);
+            let (mut least, mut greatest, mut poison) = ([zero; 2], [zero; 2], [zero; 2]);
+            for x in x.chunks(2) {
+                for (i, x) in x.iter().enumerate() {
+                    let x = s.load(x, part);
+                    least[i] = s.min(x, least[i]);
+                    greatest[i] = s.max(x, greatest[i]);
+                    poison[i] = s.fma(x, zero, poison[i]);
+                }
+            }
+            let (least, greatest) = (s.min(least[0], least[1]), s.max(greatest[0], greatest[1]));
+            // One less than bytes have, for rounding at both ends.
+            let range = s.max(s.sub(greatest, least), s.splat(1e-30));
+            let inverse = s.div(s.splat(254.0), range);
+            let scale = s.add(s.mul(range, s.splat(1.0 / 254.0)), s.add(poison[0], poison[1]));
+            // What stands for zero is a whole number: zero itself is exact.
+            let offset = s.fma(s.sub(zero, least), inverse, s.splat(ROUND));
+            s.store(&mut scales[row], part, scale);
+            s.store(&mut lows[row], part, s.mul(s.sub(s.splat(ROUND), offset), scale));
+            for (x, out) in x.chunks(4).zip(out.iter_mut()) {
+                let byte = |i: usize| x.get(i).map_or(zero, |x| s.fma(s.load(x, part), inverse, offset));
+                let upper = s.mix_bits(s.bits_up(byte(3), 24), s.bits_up(byte(2), 16), 0xff00_0000);
+                let lower = s.mix_bits(s.bits_up(byte(1), 8), byte(0), 0xffff_ff00);
+                s.store(out, part, s.mix_bits(upper, lower, 0xffff_0000));
+            }
+        }
+    }
+}
+
+/// The product itself, with the best instruction that the set has for it.
+fn multiply_words(
+    set: Set,
+    count: usize,
+    weights: &ReducedWeights,
+    x: &Scratch,
+    out: &mut [Lanes],
+    stride: usize,
+    then: Then,
+) {
+    #[cfg(target_arch = "x86_64")]
+    use crate::simd::x86::{Avx2, Bf16, Vnni256, Vnni512};
+
+    macro_rules! copies {
+        ($($name:ident: $proof:ty = $features:literal;)*) => {$(
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = $features)]
+            fn $name(d: $proof, n: usize, w: &ReducedWeights, x: &Scratch, out: &mut [Lanes], o: usize, then: Then) {
+                words_with(d, n, w, x, out, o, then);
+            }
+        )*};
+    }
+    copies! {
+        vnni512: Vnni512 = "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma";
+        bf16: Bf16 = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma";
+        halves512: Halves<crate::simd::x86::Avx512> = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma";
+        vnni256: Vnni256 = "avxvnni,avx2,fma";
+        bytes256: Avx2 = "avx2,fma";
+        halves256: Halves<Avx2> = "avx2,fma";
+    }
+
+    match (set.kind, weights.format) {
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx512(simd), format) => match (format, Vnni512::detect(), Bf16::detect()) {
+            // SAFETY: the value is the proof that this CPU has AVX-512 with VNNI.
+            (Format::Int8, Some(proof), _) => unsafe { vnni512(proof, count, weights, x, out, stride, then) },
+            // SAFETY: the value is the proof that this CPU has AVX-512 with BF16.
+            (Format::Bf16, _, Some(proof)) => unsafe { bf16(proof, count, weights, x, out, stride, then) },
+            // SAFETY: every CPU with AVX-512 has AVX2 and FMA, and the value is the proof that this one has AVX-512.
+            (Format::Int8, None, _) => unsafe { bytes256(simd.avx2(), count, weights, x, out, stride, then) },
+            // SAFETY: the value is the proof that this CPU has AVX-512.
+            (Format::Bf16, _, None) => unsafe { halves512(Halves(simd), count, weights, x, out, stride, then) },
+        },
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx2(simd), Format::Int8) => match Vnni256::detect() {
+            // SAFETY: the value is the proof that this CPU has AVX-VNNI, AVX2 and FMA.
+            Some(proof) => unsafe { vnni256(proof, count, weights, x, out, stride, then) },
+            // SAFETY: the value is the proof that this CPU has AVX2 and FMA.
+            None => unsafe { bytes256(simd, count, weights, x, out, stride, then) },
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the value is the proof that this CPU has AVX2 and FMA.
+        (Kind::Avx2(simd), Format::Bf16) => unsafe { halves256(Halves(simd), count, weights, x, out, stride, then) },
+        #[cfg(target_arch = "aarch64")]
+        (Kind::Neon(simd), Format::Int8) => words_with(Bytes(simd), count, weights, x, out, stride, then),
+        #[cfg(target_arch = "aarch64")]
+        (Kind::Neon(simd), Format::Bf16) => words_with(Halves(simd), count, weights, x, out, stride, then),
+        (Kind::Portable(simd), Format::Int8) => words_with(Bytes(simd), count, weights, x, out, stride, then),
+        (Kind::Portable(simd), Format::Bf16) => words_with(Halves(simd), count, weights, x, out, stride, then),
+    }
+}
+
+#[inline(always)]
+fn words_with<D: Dot>(
+    d: D,
+    count: usize,
+    weights: &ReducedWeights,
+    x: &Scratch,
+    out: &mut [Lanes],
+    stride: usize,
+    then: Then,
+) {
+    assert!(stride >= weights.outputs(), "rows of {} outputs overlap", weights.outputs());
+    let columns = count * D::S::PARTS;
+    let mut first = 0;
+    while first < columns {
+        match columns - first {
+            1 => first += strip::<D, 1>(d, first, weights, x, out, stride, then),
+            2 | 4 => first += strip::<D, 2>(d, first, weights, x, out, stride, then),
+            _ => first += strip::<D, 3>(d, first, weights, x, out, stride, then),
+        }
+    }
+}
+
+/// All outputs of C registers; returns C.
+#[inline(always)]
+fn strip<D: Dot, const C: usize>(
+    d: D,
+    first: usize,
+    weights: &ReducedWeights,
+    x: &Scratch,
+    out: &mut [Lanes],
+    stride: usize,
+    then: Then,
+) -> usize {
+    let groups = weights.outputs().div_ceil(GROUP);
+    let words = weights.inputs.div_ceil(if D::INTEGER { 4 } else { 2 });
+    // Whole sums are of no use before they are complete; bytes need a quarter of the room.
+    let block = if D::INTEGER { words.max(1) } else { BLOCK };
+    let mut start = 0;
+    loop {
+        let part = Part { start, length: block.min(words - start), words, is_last: start + block >= words };
+        for group in 0..groups {
+            if D::S::HAS_32 {
+                tile::<D, 8, C>(d, first, group * 2, part, weights, x, out, stride, then);
+            } else {
+                tile::<D, 4, C>(d, first, group * 2, part, weights, x, out, stride, then);
+                if weights.outputs() > group * GROUP + 4 {
+                    tile::<D, 4, C>(d, first, group * 2 + 1, part, weights, x, out, stride, then);
+                }
+            }
+        }
+        if part.is_last {
+            return C;
+        }
+        start += block;
+    }
+}
+
+/// Which inputs are taken.
+#[derive(Clone, Copy)]
+struct Part {
+    start: usize,
+    length: usize,
+    /// Of a whole row.
+    words: usize,
+    is_last: bool,
+}
+
+/// R outputs from four times `quarter` on, of C registers.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "everything that one product is made of")]
+fn tile<D: Dot, const R: usize, const C: usize>(
+    d: D,
+    first: usize,
+    quarter: usize,
+    part: Part,
+    weights: &ReducedWeights,
+    x: &Scratch,
+    out: &mut [Lanes],
+    stride: usize,
+    then: Then,
+) {
+    let s = d.simd();
+    let Packed::Words { panels, scales, sums: weight_sums } = &weights.packed else { return };
+    let (output, group, half) = (quarter * 4, quarter / 2, quarter % 2);
+    let valid = (weights.outputs() - output).min(R);
+    let adds = matches!(then, Then::Add | Then::AddRelu);
+    let (mut rows, mut parts) = ([0; C], [0; C]);
+    for c in 0..C {
+        rows[c] = (first + c) / D::S::PARTS;
+        parts[c] = (first + c) % D::S::PARTS;
+    }
+    let mut sums = [[d.begin(s.splat(0.0)); C]; R];
+    if !D::INTEGER {
+        for r in 0..valid {
+            for c in 0..C {
+                let mut begin = s.splat(if part.start == 0 { weights.bias[output + r] } else { 0.0 });
+                if adds || part.start > 0 {
+                    begin = s.add(begin, s.load(&out[rows[c] * stride + output + r], parts[c]));
+                }
+                sums[r][c] = d.begin(begin);
+            }
+        }
+    }
+    let panel = &panels[group * part.words + part.start..][..part.length];
+    let (panel, _) = panel.as_flattened().as_chunks::<4>();
+    let mut inputs: [&[Lanes]; C] = [&[]; C];
+    for c in 0..C {
+        inputs[c] = &x.words[rows[c] * part.words + part.start..][..part.length];
+    }
+    // The same inputs' weights for the next outputs: the first time they come from far away.
+    let next = panels.as_ptr().wrapping_add((group + 1) * part.words + part.start);
+    for k in 0..part.length {
+        s.prefetch(next.wrapping_add(k));
+        // SAFETY: every slice in `inputs` has `part.length` elements, and k is below it.
+        let mut column = [d.load(unsafe { inputs[0].get_unchecked(k) }, parts[0]); C];
+        for c in 1..C {
+            // SAFETY: as above.
+            column[c] = d.load(unsafe { inputs[c].get_unchecked(k) }, parts[c]);
+        }
+        for r in 0..R {
+            // SAFETY: `panel` has two chunks for each of `part.length` words; k is below it, and `half + r / 4` is 0 or 1
+            // (R is 8 with half 0, or 4).
+            let weight = unsafe { panel.get_unchecked(2 * k + (half + r / 4) % 2) }[r % 4];
+            for c in 0..C {
+                sums[r][c] = d.dot(column[c], weight, sums[r][c]);
+            }
+        }
+    }
+    for r in 0..valid {
+        for c in 0..C {
+            let out = &mut out[rows[c] * stride + output + r];
+            let mut result = d.end(sums[r][c]);
+            if D::INTEGER {
+                let (scale, low) = (s.load(&x.scales[rows[c]], parts[c]), s.load(&x.lows[rows[c]], parts[c]));
+                let bias = s.splat(weights.bias[output + r]);
+                let base = s.fma(low, s.splat(weight_sums[output + r]), bias);
+                result = s.fma(s.mul(result, scale), s.splat(scales[output + r]), base);
+                if adds {
+                    result = s.add(result, s.load(out, parts[c]));
+                }
+            }
+            s.store(out, parts[c], result);
+        }
+    }
+    if !part.is_last || matches!(then, Then::Store | Then::Add) {
+        return;
+    }
+    for c in 0..C {
+        for lanes in &mut out[rows[c] * stride + output..][..valid] {
+            let sum = s.load(lanes, parts[c]);
+            let result = match then {
+                Then::StoreGelu => gelu_of(s, sum),
+                Then::StoreSilu => silu_of(s, sum),
+                _ => relu_of(s, sum),
+            };
+            s.store(lanes, parts[c], result);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::LANES;
+    use crate::testing::{lane, lanes, on_every_set, values};
+
+    const SHAPES: [(usize, usize, usize); 9] =
+        [(0, 4, 4), (1, 1, 1), (2, 3, 5), (3, 4, 8), (4, 7, 9), (5, 64, 12), (7, 193, 17), (2, 500, 3), (6, 20, 33)];
+
+    fn run(set: Set, weights: &ReducedWeights, x: &[Lanes], rows: usize, before: &[Lanes], then: Then) -> Vec<Lanes> {
+        let mut out = before.to_vec();
+        let mut scratch = Scratch::new(rows, weights.inputs());
+        let x = Rows::new(x, rows, weights.inputs());
+        multiply_reduced(set, x, weights, &mut scratch, &mut out, weights.outputs(), then);
+        out
+    }
+
+    #[test]
+    fn bytes_agree_with_f64_to_their_step_and_every_set_gets_the_same_sums() {
+        for (rows, inputs, outputs) in SHAPES {
+            let (x, before) = (lanes(rows * inputs, 1), lanes(rows * outputs, 4));
+            let (weight, bias) = (values(outputs * inputs, 2), values(outputs, 3));
+            let weights = ReducedWeights::new(Set::best(), Format::Int8, &weight, &bias);
+            let all: RefCell<Vec<Vec<Lanes>>> = RefCell::default();
+            on_every_set(|set| {
+                let out = run(set, &weights, &x, rows, &before, Then::Add);
+                let (x, out, before) = (lane(&x, 5), lane(&out, 5), lane(&before, 5));
+                for (at, got) in out.iter().enumerate() {
+                    let (row, output) = (at / outputs, at % outputs);
+                    let (x, w) = (&x[row * inputs..][..inputs], &weight[output * inputs..][..inputs]);
+                    let exact = x.iter().zip(w).map(|(x, w)| x * f64::from(*w)).sum::<f64>()
+                        + f64::from(bias[output])
+                        + before[at];
+                    // Half a step of each factor, by the other: at most 2/254 and 1/127 for these numbers.
+                    let most = inputs as f64 * (0.5 * 2.0 / 254.0 + 0.5 / 127.0 + 2e-5) + 1e-4;
+                    assert!((got - exact).abs() < most, "{rows}×{inputs}→{outputs}: {got}, exactly {exact}");
+                }
+                all.borrow_mut().push(run(set, &weights, &x_of(&x), rows, &before_of(&before), Then::StoreRelu));
+            });
+            let all = all.into_inner();
+            for pair in all.windows(2) {
+                // Scales may differ in the last bit where the CPU does not fuse.
+                let far = pair[0].iter().zip(&pair[1]).flat_map(|(a, b)| a.0.into_iter().zip(b.0));
+                assert!(far.into_iter().all(|(a, b)| (a - b).abs() < 1e-2), "{rows}×{inputs}→{outputs}");
+            }
+        }
+    }
+
+    fn x_of(lane: &[f64]) -> Vec<Lanes> {
+        lane.iter().map(|x| Lanes([*x as f32; LANES])).collect()
+    }
+
+    use x_of as before_of;
+
+    #[test]
+    fn bf16_has_the_same_bits_by_every_way() {
+        for (rows, inputs, outputs) in SHAPES {
+            let (x, before) = (lanes(rows * inputs, 1), lanes(rows * outputs, 4));
+            let (weight, bias) = (values(outputs * inputs, 2), values(outputs, 3));
+            for then in [Then::Store, Then::Add, Then::StoreRelu] {
+                let results: RefCell<Vec<(String, Vec<Lanes>)>> = RefCell::default();
+                on_every_set(|set| {
+                    for has_instruction in [false, true] {
+                        let weights = ReducedWeights::packed(Format::Bf16, &weight, &bias, has_instruction);
+                        let out = run(set, &weights, &x, rows, &before, then);
+                        results.borrow_mut().push((format!("{} {has_instruction}", set.name()), out));
+                    }
+                });
+                let results = results.into_inner();
+                for (name, result) in &results[1..] {
+                    assert!(*result == results[0].1, "{rows}×{inputs}→{outputs}: {name} differs from {}", results[0].0);
+                }
+                let (x, got, before) = (lane(&x, 9), lane(&results[0].1, 9), lane(&before, 9));
+                for (at, got) in got.iter().enumerate() {
+                    let (row, output) = (at / outputs, at % outputs);
+                    let (x, w) = (&x[row * inputs..][..inputs], &weight[output * inputs..][..inputs]);
+                    let round = |x: f64| f64::from(from_bf16(to_bf16(x as f32)));
+                    let products = x.iter().zip(w).map(|(x, w)| round(*x) * round(f64::from(*w)));
+                    let sum = products.sum::<f64>() + f64::from(bias[output]);
+                    let exact = match then {
+                        Then::Add => sum + before[at],
+                        Then::StoreRelu => sum.max(0.0),
+                        _ => sum,
+                    };
+                    assert!((got - exact).abs() < 1e-4, "{rows}×{inputs}→{outputs} {then:?}: {got}, exactly {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rounding_is_to_nearest_and_ties_to_even() {
+        for (x, expected) in
+            [(1.0, 1.0), (1.003_906_3, 1.0), (1.011_718_8, 1.015_625), (-2.5, -2.5), (0.1, 0.100_097_656)]
+        {
+            assert_eq!(from_bf16(to_bf16(x)), expected, "{x}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_becomes_nan_in_its_row_and_lane_alone() {
+        on_every_set(|set| {
+            for format in [Format::Int8, Format::Bf16] {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x = lanes(3 * 6, 1);
+                    x[7].0[3] = bad;
+                    let weights = ReducedWeights::new(set, format, &values(12, 2), &[0.0; 2]);
+                    let out = run(set, &weights, &x, 3, &[Lanes::ZERO; 6], Then::Store);
+                    for (at, out) in out.iter().enumerate() {
+                        for (lane, out) in out.0.iter().enumerate() {
+                            assert_eq!(
+                                out.is_nan(),
+                                at / 2 == 1 && lane == 3,
+                                "{format:?} {bad}: element {at}, lane {lane}"
+                            );
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn zeros_are_exact() {
+        on_every_set(|set| {
+            let weights = ReducedWeights::new(set, Format::Int8, &values(40, 2), &[0.25; 4]);
+            let out = run(set, &weights, &[Lanes::ZERO; 10], 1, &[Lanes::ZERO; 4], Then::Store);
+            assert!(out.iter().all(|out| out.0 == [0.25; LANES]), "{out:?}");
+        });
+    }
+}
