@@ -13,7 +13,8 @@ fn kernels_are_listed_and_can_be_forced_to_what_is_there() {
     assert!(sets.iter().any(|set| set["name"] == "portable" && set["available"] == true));
     assert_eq!(sets.iter().filter(|set| set["chosen"] == true).count(), 1);
 
-    let forced = Command::new(program()).args(["kernels", "--json"]).env("STARMAP_KERNEL", "portable").output().unwrap();
+    let forced =
+        Command::new(program()).args(["kernels", "--json"]).env("STARMAP_KERNEL", "portable").output().unwrap();
     assert_eq!((&object(&forced)["chosen"], &object(&forced)["forced"]), (&"portable".into(), &true.into()));
 
     let unknown = Command::new(program()).arg("kernels").env("STARMAP_KERNEL", "fast").output().unwrap();
