@@ -8,6 +8,11 @@
 //! Every kernel takes the [`Set`] of instructions to run with. A `[rows, features]` matrix is a slice of [`Lanes`],
 //! row-major.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "a tile is rows by columns in registers: loops over indices say so, and stay in registers when unrolled"
+)]
+
 pub mod activation;
 pub mod attention;
 pub mod lanes;
