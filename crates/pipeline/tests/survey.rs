@@ -22,7 +22,8 @@ fn model() -> ModelFile {
 }
 
 fn predictions(rank: usize) -> Vec<u8> {
-    let provenance = Provenance { run_id: "run-1".into(), model_hash: model().sha256, rank: Some(rank) };
+    let (model_hash, precision) = (model().sha256, "f32".into());
+    let provenance = Provenance { run_id: "run-1".into(), model_hash, rank: Some(rank), precision };
     let mut writer = Writer::new(Vec::new(), provenance).unwrap();
     let one = |row: u64| {
         let t = ((rank as u64 * ROWS + row) % 9_973) as f64 / 9_973.0;
