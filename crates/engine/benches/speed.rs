@@ -3,6 +3,8 @@
 //! Prints state transitions per second, the latency of one execution, the time of a Distributed Map of 10,000 children,
 //! and the resident memory after each. `STARMAP_BENCH_FOLDER` says where the journal goes (default: a temporary folder).
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -185,7 +185,9 @@ async fn a_full_disk_stops_the_engine_and_what_was_recorded_can_be_resumed() {
 }
 
 /// Services that a test plays.
-struct Played(Box<dyn Fn(&ServiceCall) -> Result<Value, ServiceError> + Send + Sync>);
+struct Played(Box<Playing>);
+
+type Playing = dyn Fn(&ServiceCall) -> Result<Value, ServiceError> + Send + Sync;
 
 impl Services for Played {
     fn call(self: Arc<Self>, call: ServiceCall) -> Answering {

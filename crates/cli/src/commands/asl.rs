@@ -20,7 +20,7 @@ pub enum AslCommand {
     /// Check definitions: everything that is wrong with them, each with its line
     Check(CheckArgs),
     /// Test one state with a mocked result or error, as AWS's TestState does
-    TestState(TestStateArgs),
+    TestState(Box<TestStateArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -352,10 +352,10 @@ mod tests {
         let shown = shown("wait.asl.json", &text.lines().collect::<Vec<_>>(), &found.diagnostics[0], &plain);
         let (_, rest) = shown.split_once('\n').unwrap();
         expect![[r#"
-             --> wait.asl.json:4:37
+             --> wait.asl.json:4:38
               |
             4 |     "A": {"Type": "Wait", "Seconds": -1, "End": true}
-              |                                     ^ /States/A/Seconds
+              |                                      ^ /States/A/Seconds
         "#]]
         .assert_eq(rest);
     }

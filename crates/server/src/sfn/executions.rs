@@ -332,7 +332,8 @@ pub(super) fn new_execution(target: Target, start: Start) -> Result<NewExecution
     let input_text = start.input.as_deref().unwrap_or("{}");
     let input = parse_input(input_text)?;
     let mut annotations = Value::Null;
-    if input.to_string() != input_text {
+    let compact = input.to_string();
+    if compact != input_text {
         annotations[INPUT_TEXT] = input_text.into();
     }
     let Target { revision, version_arn, alias_arn } = target;
