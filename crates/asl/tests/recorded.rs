@@ -15,16 +15,7 @@ use starmap_asl::{
 };
 
 /// Cases whose recording differs from ours, and why.
-const KNOWN: &[(&str, &str)] = &[
-    // Since the end of 2024 AWS links the MapStateExited of a Distributed Map to MapRunStarted. Before, and in most
-    // recordings, it was MapRunSucceeded, which is what we do.
-    ("scenarios.test_base_scenarios.test_map_state_config_distributed_item_selector_parameters", "newer link"),
-    ("scenarios.test_base_scenarios.test_map_state_config_distributed_items_path_from_previous", "newer link"),
-    (
-        "assign.test_assign_reference_variables.test_reference_in_map_state-MAP_STATE_REFERENCE_IN_TOLERATED_FAILURE_PATH-981496",
-        "newer link",
-    ),
-];
+const KNOWN: &[(&str, &str)] = &[];
 
 #[test]
 fn recorded_histories_are_reproduced() {
