@@ -29,7 +29,7 @@ async fn serve(talk: impl FnOnce(SocketAddr) + Send + 'static) {
 async fn one_connection_serves_many_requests() {
     serve(|address| {
         let mut client = Client::connect(address);
-        let health = client.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n", b"");
+        let health = client.send(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n", b"");
         assert_eq!((health.status, health.json()), (200, json!({ "status": "ok" })));
         for number in 0..3 {
             let body = json!({ "name": format!("activity-{number}"), "unknown": true }).to_string();
@@ -65,9 +65,13 @@ async fn what_is_no_action_is_refused_by_name() {
         check("ListActivities", &large, 413, "RequestEntityTooLargeException");
 
         let other = Client::connect(address)
-            .send(b"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Logs.Put\r\ncontent-length: 2\r\n\r\n", b"{}");
+            .send(b"POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: Logs.Put\r\ncontent-length: 2\r\n\r\n", b"{}");
         assert_eq!((other.status, other.json()["__type"].clone()), (400, json!("UnknownOperationException")));
-        assert_eq!(Client::connect(address).send(b"GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n", b"").status, 404);
+        for foreign in ["host: evil.example", "host: localhost\r\norigin: http://evil.example"] {
+            let head = format!("POST / HTTP/1.1\r\n{foreign}\r\nx-amz-target: AWSStepFunctions.ListActivities\r\ncontent-length: 2\r\n\r\n");
+            assert_eq!(Client::connect(address).send(head.as_bytes(), b"{}").status, 403, "{foreign}");
+        }
+        assert_eq!(Client::connect(address).send(b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n", b"").status, 404);
     })
     .await;
 }

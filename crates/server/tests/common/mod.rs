@@ -139,7 +139,7 @@ impl Client {
 
     pub fn action(&mut self, action: &str, body: &[u8]) -> Response {
         let head = format!(
-            "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: AWSStepFunctions.{action}\r\n\
+            "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: AWSStepFunctions.{action}\r\n\
              content-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
