@@ -42,6 +42,14 @@ pub enum Command {
         /// What to run.
         spec: Arc<MapRunSpec>,
     },
+    /// Run again what did not succeed of a map run that ended, and what it never started; answer with
+    /// `MapRunRedriven`, then `MapRunSucceeded` or `MapRunFailed`.
+    RedriveMapRun {
+        /// Which map run.
+        map_run: MapRunId,
+        /// What to run: the same as at first.
+        spec: Arc<MapRunSpec>,
+    },
     /// Stop the map run and its children.
     CancelMapRun {
         /// Which map run.

@@ -103,6 +103,15 @@ pub enum Event {
         /// The map run's ARN.
         arn: String,
     },
+    /// The engine goes on with a map run that had ended.
+    MapRunRedriven {
+        /// Which map run.
+        map_run: MapRunId,
+        /// The map run's ARN.
+        arn: String,
+        /// How often it has been redriven.
+        redrive_count: u32,
+    },
     /// All items of a map run ended and the tolerated failures were kept.
     MapRunSucceeded {
         /// Which map run.
@@ -119,7 +128,8 @@ pub enum Event {
         /// For people.
         cause: String,
     },
-    /// An execution that did not succeed goes on where it ended.
+    /// An execution that did not succeed goes on where it ended; an Express execution, which only a map run redrives,
+    /// begins again.
     Redriven,
     /// Somebody asked for the execution to be aborted.
     StopRequested {
@@ -146,6 +156,7 @@ impl Event {
             Event::TaskHeartbeat { .. } => "TaskHeartbeat",
             Event::TimerFired { .. } => "TimerFired",
             Event::MapRunStarted { .. } => "MapRunStarted",
+            Event::MapRunRedriven { .. } => "MapRunRedriven",
             Event::MapRunSucceeded { .. } => "MapRunSucceeded",
             Event::MapRunFailed { .. } => "MapRunFailed",
             Event::Redriven => "Redriven",

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::command::{Command, Outcome};
 use crate::definition::{ScopeId, StateMachine};
 use crate::event::{MapRunId, TaskId, TimerId};
+use crate::map_run::MapRunSpec;
 use crate::random::Random;
 use crate::resource::Resource;
 use crate::time::Timestamp;
@@ -73,6 +74,8 @@ pub struct Execution {
     pub(crate) random: Random,
     /// Highest id of a history event so far.
     pub(crate) last_event_id: u64,
+    /// The same when the execution began; only one that [begins again](crate::Event::Redriven) had any by then.
+    pub(crate) begun_after_id: u64,
     pub(crate) issued: Issued,
     /// Every branch that waits for something. A branch that is being worked on is not in here.
     pub(crate) branches: BTreeMap<BranchId, Branch>,
@@ -220,6 +223,8 @@ pub(crate) enum Activity {
     Fan(Fan),
     MapRun {
         map_run: MapRunId,
+        /// What a redrive asks for again.
+        spec: Arc<MapRunSpec>,
         /// The history event that tells of its start, once it has started.
         started_id: Option<u64>,
     },
@@ -266,6 +271,7 @@ impl Execution {
             phase: Phase::NotStarted,
             random: Random::new(options.seed),
             last_event_id: 0,
+            begun_after_id: 0,
             issued: Issued::default(),
             branches: BTreeMap::new(),
             halted: None,
@@ -308,7 +314,7 @@ impl Execution {
         }
     }
 
-    /// Effects asked for and not yet answered (`InvokeTask`, `StartTimer`, `StartMapRun`), oldest first:
+    /// Effects asked for and not yet answered (`InvokeTask`, `StartTimer`, `StartMapRun`, `RedriveMapRun`), oldest first:
     /// what a driver must issue again after a replay.
     pub fn outstanding(&self) -> Vec<Command> {
         self.pending.commands.values().cloned().collect()

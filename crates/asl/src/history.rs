@@ -176,6 +176,10 @@ pub enum EventKind {
     MapRunStarted {
         arn: String,
     },
+    MapRunRedriven {
+        arn: String,
+        redrive_count: u32,
+    },
     MapRunSucceeded,
     MapRunFailed {
         error: String,
@@ -301,6 +305,7 @@ impl EventKind {
             EventKind::MapIterationFailed { .. } => "MapIterationFailed",
             EventKind::MapIterationAborted { .. } => "MapIterationAborted",
             EventKind::MapRunStarted { .. } => "MapRunStarted",
+            EventKind::MapRunRedriven { .. } => "MapRunRedriven",
             EventKind::MapRunSucceeded => "MapRunSucceeded",
             EventKind::MapRunFailed { .. } => "MapRunFailed",
             EventKind::MapRunAborted => "MapRunAborted",

@@ -222,6 +222,8 @@ pub(crate) struct Selector {
     pub(crate) branch: Branch,
     /// After `InputPath`.
     pub(crate) input: Arc<Value>,
+    /// The items are the fields of an object, each with its key.
+    pub(crate) are_pairs: bool,
     pub(crate) seed: u64,
     pub(crate) at: Timestamp,
 }
@@ -250,13 +252,16 @@ impl Selection {
     /// The same item gives the same again.
     pub fn select(&self, index: u64, value: Arc<Value>, source: &str) -> Result<Arc<Value>, NotSelected> {
         let Some(selector) = &self.0 else { return Ok(value) };
-        let Selector { machine, who, execution_input, branch, input, seed, at } = &**selector;
+        let Selector { machine, who, execution_input, branch, input, are_pairs, seed, at } = &**selector;
         let state = &machine.scope(branch.scope).states[branch.state];
         let Kind::Map(map) = &state.kind else { return Ok(value) };
         let Some(template) = &map.item_selector else { return Ok(value) };
         let mut context = Context::new(who, execution_input, state, branch, None);
         let index_of_item = usize::try_from(index).unwrap_or(usize::MAX);
-        context.set_item(Item { index: index_of_item, key: None, source: Some(source.into()), value });
+        let field = |name: &str| value.get(name).filter(|_| *are_pairs).cloned();
+        let key = field("Key").and_then(|key| key.as_str().map(str::to_owned));
+        let value = field("Value").map_or(Arc::clone(&value), Arc::new);
+        context.set_item(Item { index: index_of_item, key, source: Some(source.into()), value });
         // Random, and yet the same for the same item, whenever it is asked.
         let mut random = Random::new(seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut environment = Environment {

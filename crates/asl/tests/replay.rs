@@ -156,7 +156,7 @@ impl Ledger {
             Command::StartTimer { timer, .. } => {
                 assert!(self.timers.insert(*timer), "RUN-4: a timer is asked for once")
             }
-            Command::StartMapRun { map_run, .. } => {
+            Command::StartMapRun { map_run, .. } | Command::RedriveMapRun { map_run, .. } => {
                 assert!(self.map_runs.insert(*map_run), "RUN-4: a map run is asked for once")
             }
             Command::CancelTask { task } => {

@@ -48,6 +48,7 @@ fn tell(command: &Command) -> String {
         Command::StartTimer { timer, due } => format!("> timer {} at {}s", timer.0, due.0 as f64 / 1000.0),
         Command::CancelTimer { timer } => format!("> cancel timer {}", timer.0),
         Command::StartMapRun { map_run, spec } => format!("> map run {} {}", map_run.0, map_run_told(spec)),
+        Command::RedriveMapRun { map_run, spec } => format!("> map run {} again {}", map_run.0, map_run_told(spec)),
         Command::CancelMapRun { map_run } => format!("> cancel map run {}", map_run.0),
         Command::Finish(outcome) => format!("> {outcome:?}"),
     }
@@ -936,6 +937,133 @@ fn a_redrive_goes_on_where_the_execution_ended() {
         "TaskSucceeded, TaskStateExited, ParallelStateSucceeded, ParallelStateExited, ExecutionSucceeded, finish";
     assert_eq!(feed(Event::TaskSucceeded { task: TaskId(5), output: json!("bad") }), done);
     assert_eq!(feed(Event::Redriven), "", "what succeeded is not redriven");
+}
+
+/// The fields of an object are items of a Distributed Map: as they are with their keys, and in `$$.Map.Item`.
+#[test]
+fn a_distributed_map_takes_an_object() {
+    let mut definition = distributed();
+    let select = json!({"k.$": "$$.Map.Item.Key", "v.$": "$$.Map.Item.Value", "n.$": "$$.Map.Item.Index"});
+    definition["States"]["A"]["ItemSelector"] = select;
+    let selected = [json!({"k": "b", "v": 1, "n": 0}), json!({"k": "a", "v": [2], "n": 1})];
+    let whole = [json!({"Key": "b", "Value": 1}), json!({"Key": "a", "Value": [2]})];
+    for expected in [&selected, &whole] {
+        let mut execution = execution(&definition, json!({"items": {"b": 1, "a": [2]}}));
+        let commands = step(&mut execution, Timestamp(0), Event::Started).unwrap();
+        let spec = commands.iter().find_map(|command| match command {
+            Command::StartMapRun { spec, .. } => Some(spec),
+            _ => None,
+        });
+        let (spec, mut found) = (spec.unwrap(), Vec::new());
+        for (index, item) in (0..).zip(spec.given_items()) {
+            found.push(Value::clone(&spec.selection.select(index, item.clone(), "STATE_DATA").unwrap()));
+        }
+        assert_eq!(found, expected);
+        definition["States"]["A"].as_object_mut().unwrap().remove("ItemSelector");
+    }
+}
+
+/// What did not succeed of a map run is run again in the same run; too much data, or a failure of the state's own, make
+/// a new one.
+#[test]
+fn a_redrive_asks_for_the_same_map_run_again() {
+    let mut definition = distributed();
+    definition["States"]["A"].as_object_mut().unwrap().remove("Retry");
+    let failed = |map_run, error: &str| Event::MapRunFailed {
+        map_run: MapRunId(map_run),
+        error: error.to_owned(),
+        cause: String::new(),
+    };
+    let redriven =
+        |redrive_count| Event::MapRunRedriven { map_run: MapRunId(1), arn: "arn-1".to_owned(), redrive_count };
+    check(
+        definition,
+        json!({"items": [1], "run": "r"}),
+        vec![
+            (1, Event::MapRunStarted { map_run: MapRunId(1), arn: "arn-1".to_owned() }),
+            (2, failed(1, "States.ExceedToleratedFailureThreshold")),
+            (3, Event::Redriven),
+            (3, redriven(1)),
+            (3, redriven(1)),
+            (4, Event::StopRequested { error: None, cause: None }),
+            (5, Event::Redriven),
+            (5, redriven(2)),
+            (6, failed(1, "States.DataLimitExceeded")),
+            (7, Event::Redriven),
+            (7, Event::MapRunStarted { map_run: MapRunId(2), arn: "arn-2".to_owned() }),
+            (8, Event::MapRunSucceeded { map_run: MapRunId(2), output: json!(["x"]) }),
+        ],
+        expect![[r#"
+            0s Started
+                1 <- 0 ExecutionStarted
+                2 <- 0 MapStateEntered A {"items":[1],"run":"r"}
+                3 <- 2 MapStateStarted
+                > map run 1 A galaxies Express [{"item":1,"run":"r"}] at most Some(40), tolerating None, Some(5.0)
+            1s MapRunStarted
+                4 <- 3 MapRunStarted
+            2s MapRunFailed
+                5 <- 4 MapRunFailed
+                6 <- 5 MapStateFailed
+                7 <- 6 ExecutionFailed States.ExceedToleratedFailureThreshold 
+                > Failed { error: Some("States.ExceedToleratedFailureThreshold"), cause: Some("") }
+            3s Redriven
+                8 <- 7 ExecutionRedriven
+                > map run 1 again A galaxies Express [{"item":1,"run":"r"}] at most Some(40), tolerating None, Some(5.0)
+            3s MapRunRedriven
+                9 <- 8 MapRunRedriven
+            3s MapRunRedriven
+            4s StopRequested
+                10 <- 0 ExecutionAborted - -
+                > cancel map run 1
+                > Aborted { error: None, cause: None }
+            5s Redriven
+                11 <- 10 ExecutionRedriven
+                > map run 1 again A galaxies Express [{"item":1,"run":"r"}] at most Some(40), tolerating None, Some(5.0)
+            5s MapRunRedriven
+                12 <- 11 MapRunRedriven
+            6s MapRunFailed
+                13 <- 12 MapRunFailed
+                14 <- 13 MapStateFailed
+                15 <- 14 ExecutionFailed States.DataLimitExceeded 
+                > Failed { error: Some("States.DataLimitExceeded"), cause: Some("") }
+            7s Redriven
+                16 <- 15 ExecutionRedriven
+                17 <- 16 MapStateStarted
+                > map run 2 A galaxies Express [{"item":1,"run":"r"}] at most Some(40), tolerating None, Some(5.0)
+            7s MapRunStarted
+                18 <- 17 MapRunStarted
+            8s MapRunSucceeded
+                19 <- 18 MapRunSucceeded
+                20 <- 19 MapStateSucceeded
+                21 <- 19 MapStateExited A {"items":[1],"run":"r","results":["x"]}
+                22 <- 21 ExecutionSucceeded
+                > Succeeded { output: Object {"items": Array [Number(1)], "run": String("r"), "results": Array [String("x")]} }
+        "#]],
+    );
+}
+
+#[test]
+fn an_express_execution_that_is_redriven_begins_again() {
+    let definition = single(task(json!({})));
+    let context = ExecutionContext { is_express: true, ..ExecutionContext::default() };
+    let mut execution = Execution::new(machine(&definition), context, json!({}), Options::default());
+    let mut feed = |event: Event| {
+        let commands = step(&mut execution, Timestamp(0), event).unwrap();
+        commands.iter().map(|command| format!("{}\n", tell(command))).collect::<String>()
+    };
+    feed(Event::Started);
+    let failed = |task| Event::TaskFailed { task: TaskId(task), error: "E".to_owned(), cause: String::new() };
+    feed(failed(1));
+    let again = feed(Event::Redriven);
+    expect![[r#"
+        6 <- 0 ExecutionStarted
+        > timer 2 at 300s
+        7 <- 0 TaskStateEntered A {}
+        8 <- 7 TaskScheduled
+        > invoke 2 arn:aws:states:::lambda:invoke {"FunctionName":"f","Payload":{}} after 0 retries
+    "#]]
+    .assert_eq(&again);
+    assert_eq!(feed(failed(1)), "", "an answer to its earlier life is late");
 }
 
 /// Recorded: test_parallel_state_nested.

@@ -63,12 +63,12 @@ pub enum Input {
     PollEnded { activity: String, poll: u64 },
     /// It was gone before it got the task.
     HandedBack { handed: Box<HandedOut> },
-    /// Items of a map run were read, or can't be.
-    ItemsRead { map_run: MapRunRow, read: Result<Chunk, Failed> },
+    /// Items of a map run, redriven so often, were read, or can't be.
+    ItemsRead { map_run: MapRunRow, redrive_count: u32, read: Result<Chunk, Failed> },
     /// A map run goes on in a new turn.
     Advance { map_run: MapRunRow },
-    /// Results of a map run are written, or can't be.
-    ResultsWritten { map_run: MapRunRow, written: Result<Value, Failed> },
+    /// Results of a map run, redriven so often, are written, or can't be.
+    ResultsWritten { map_run: MapRunRow, redrive_count: u32, written: Result<Value, Failed> },
     /// A timer is due.
     TimerFired { execution: ExecutionId, timer: TimerId },
 }
@@ -114,7 +114,7 @@ pub enum Effect {
     /// Don't.
     DisarmTimer { execution: ExecutionId, timer: TimerId },
     /// Begin to read the items of a map run.
-    ReadItems { map_run: MapRunRow, request: Arc<ReaderRequest>, from: Position },
+    ReadItems { map_run: MapRunRow, redrive_count: u32, request: Arc<ReaderRequest>, from: Position },
     /// Read the next of them.
     MoreItems { map_run: MapRunRow },
     /// No more of them.
@@ -164,6 +164,8 @@ pub struct MapRunProgress {
 pub struct Core {
     naming: Naming,
     limits: Limits,
+    /// What is durable. A redrive reads how far its children had come; nothing else is asked in the midst of a turn.
+    journal: Arc<dyn Reader>,
     /// Of executions that were recovered.
     revisions: HashMap<RevisionRow, Arc<Revision>>,
     executions: HashMap<ExecutionId, Live>,
@@ -204,10 +206,15 @@ type Queue = VecDeque<(ExecutionId, Event)>;
 
 impl Core {
     /// A core without executions; rows continue after those of the journal.
-    pub fn new(naming: Naming, limits: Limits, last_rows: (ExecutionId, MapRunRow)) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`journal::Error`] if the journal can't be read.
+    pub fn new(naming: Naming, limits: Limits, journal: Arc<dyn Reader>) -> Result<Self, journal::Error> {
+        let last_rows = journal.last_rows()?;
+        Ok(Self {
             naming,
             limits,
+            journal,
             revisions: HashMap::new(),
             executions: HashMap::new(),
             map_runs: HashMap::new(),
@@ -218,7 +225,7 @@ impl Core {
             changed_map_runs: BTreeSet::new(),
             last_execution: last_rows.0.0,
             last_map_run: last_rows.1.0,
-        }
+        })
     }
 
     /// How ARNs are written.
@@ -287,10 +294,12 @@ impl Core {
             }
             Input::PollEnded { activity, poll } => self.poll_ended(&activity, poll),
             Input::HandedBack { handed } => self.hand_back(&handed, turn, &mut queue),
-            Input::ItemsRead { map_run, read } => self.items_read(at, map_run, read, turn, &mut queue),
+            Input::ItemsRead { map_run, redrive_count, read } => {
+                self.items_read(at, map_run, redrive_count, read, turn, &mut queue);
+            }
             Input::Advance { map_run } => self.resume_map_run(at, map_run, turn, &mut queue),
-            Input::ResultsWritten { map_run, written } => {
-                self.results_written(at, map_run, written, turn, &mut queue);
+            Input::ResultsWritten { map_run, redrive_count, written } => {
+                self.results_written(at, map_run, redrive_count, written, turn, &mut queue);
             }
             Input::TimerFired { execution, timer } => queue.push_back((execution, Event::TimerFired { timer })),
         }
@@ -347,6 +356,7 @@ impl Core {
             Command::StartTimer { timer, due } => turn.effects.push(Effect::ArmTimer { execution: id, timer, due }),
             Command::CancelTimer { timer } => turn.effects.push(Effect::DisarmTimer { execution: id, timer }),
             Command::StartMapRun { map_run, spec } => self.start_map_run(at, id, map_run, spec, turn, queue),
+            Command::RedriveMapRun { map_run, spec } => self.redrive_map_run(at, id, map_run, spec, turn, queue),
             Command::CancelMapRun { map_run } => {
                 if let Some(row) = live.map_runs.remove(&map_run) {
                     self.conclude_map_run(at, row, Verdict::Aborted, turn, queue);
@@ -380,6 +390,7 @@ impl Core {
             trace_header: new.trace_header,
             processor: None,
             parent: None,
+            run_redrives: 0,
             input: new.input,
             annotations: new.annotations,
             payload_bytes_max: self.limits.payload_bytes_max,
@@ -498,13 +509,9 @@ impl Core {
     ///
     /// # Errors
     /// [`journal::Error`] if the journal can't be read or does not fit together.
-    pub fn recover(
-        &mut self,
-        at: Timestamp,
-        journal: &dyn Reader,
-        id: ExecutionId,
-        turn: &mut Turn,
-    ) -> Result<(), journal::Error> {
+    pub fn recover(&mut self, at: Timestamp, id: ExecutionId, turn: &mut Turn) -> Result<(), journal::Error> {
+        let journal = Arc::clone(&self.journal);
+        let journal = journal.as_ref();
         let record = journal.execution(id)?.ok_or_else(|| missing(id, "no such row"))?;
         let (machine, revision) = self.machine_of(journal, &record)?;
         let mut runs = Vec::new();
@@ -585,7 +592,9 @@ impl Core {
                 Command::StartTimer { timer, due } => {
                     turn.effects.push(Effect::ArmTimer { execution: id, timer, due });
                 }
-                Command::StartMapRun { map_run, spec } => pending_runs.push((map_run, spec)),
+                Command::StartMapRun { map_run, spec } | Command::RedriveMapRun { map_run, spec } => {
+                    pending_runs.push((map_run, spec));
+                }
                 _ => {}
             }
         }

@@ -30,10 +30,11 @@ use crate::items::blocking::{Chunk, Wanted};
 use crate::journal::{
     Ending, ExecutionFilter, ExecutionId, ExecutionRecord, Journal, MapRunRow, Reader, Status, Write,
 };
-use crate::limits::{MESSAGES_PER_TURN_MAX, RECOVERED_PER_TURN_MAX};
+use crate::limits::{CLIENT_TOKEN_MINUTES, MESSAGES_PER_TURN_MAX, RECOVERED_PER_TURN_MAX};
 use crate::names::{derived_uuid, invalid_name};
 use crate::objects::Objects;
 use crate::registry::{Change, MachineKind};
+use crate::results::ResultJob;
 use crate::services::{ServiceCall, ServiceError, Services};
 
 pub(crate) enum Message {
@@ -57,6 +58,7 @@ pub(crate) enum Message {
     },
     Redrive {
         arn: String,
+        client_token: Option<String>,
         reply: Reply<Timestamp>,
     },
     /// Take up what was running: the newest executions before this one, and then the next.
@@ -75,10 +77,12 @@ pub(crate) enum Message {
     },
     ItemsRead {
         map_run: MapRunRow,
+        redrive_count: u32,
         read: Result<Chunk, Failed>,
     },
     ResultsWritten {
         map_run: MapRunRow,
+        redrive_count: u32,
         written: Result<Value, Failed>,
     },
     Advance {
@@ -173,7 +177,11 @@ pub(crate) struct Driver {
     polls: HashMap<u64, oneshot::Sender<Box<HandedOut>>>,
     /// ARNs of executions that were started or redriven in this turn: what the journal says of them is not true yet.
     begun: HashSet<String>,
+    /// Redrives of this turn that were asked for with a client's token.
+    redriven: HashSet<(String, String)>,
     readers: HashMap<MapRunRow, Wanted>,
+    /// Map runs whose results are being written, each with what is to be written after that.
+    writers: HashMap<MapRunRow, Option<Box<ResultJob>>>,
     waiters: HashMap<ExecutionId, Vec<Reply<Ending>>>,
     attempts: u64,
 }
@@ -215,7 +223,9 @@ impl Driver {
             armed: HashSet::new(),
             polls: HashMap::new(),
             begun: HashSet::new(),
+            redriven: HashSet::new(),
             readers: HashMap::new(),
+            writers: HashMap::new(),
             waiters: HashMap::new(),
             attempts: 0,
         }
@@ -255,6 +265,7 @@ impl Driver {
     fn turn(&mut self, messages: Vec<Message>) -> Result<Flow, Error> {
         let at = self.clock.now();
         self.begun.clear();
+        self.redriven.clear();
         let (mut turn, mut answers, mut flow) = (Turn::default(), Vec::<Answer>::new(), Flow::Continue);
         for message in messages {
             if let Message::Shutdown { reply } = message {
@@ -311,8 +322,8 @@ impl Driver {
                 self.core.take_in(at, Input::Stop { execution, error, cause }, turn);
                 answers.push(Box::new(move || drop(reply.send(Ok(())))));
             }
-            Message::Redrive { arn, reply } => {
-                let redriven = self.redrive(at, &arn, turn);
+            Message::Redrive { arn, client_token, reply } => {
+                let redriven = self.redrive(at, &arn, client_token, turn);
                 answers.push(Box::new(move || drop(reply.send(redriven))));
             }
             Message::Recover { before, recovered, reply } => self.recover(at, before, recovered, reply, turn),
@@ -321,11 +332,12 @@ impl Driver {
                 let progress = self.core.progress(execution);
                 answers.push(Box::new(move || drop(reply.send(Ok(progress)))));
             }
-            Message::ItemsRead { map_run, read } => {
-                self.core.take_in(at, Input::ItemsRead { map_run, read }, turn);
+            Message::ItemsRead { map_run, redrive_count, read } => {
+                self.core.take_in(at, Input::ItemsRead { map_run, redrive_count, read }, turn);
             }
-            Message::ResultsWritten { map_run, written } => {
-                self.core.take_in(at, Input::ResultsWritten { map_run, written }, turn);
+            Message::ResultsWritten { map_run, redrive_count, written } => {
+                self.writer_ended(map_run);
+                self.core.take_in(at, Input::ResultsWritten { map_run, redrive_count, written }, turn);
             }
             Message::Advance { map_run } => {
                 self.core.take_in(at, Input::Advance { map_run }, turn);
@@ -405,16 +417,32 @@ impl Driver {
             return Err(Error::HasEnded { arn: record.arn, status: record.status });
         }
         if !self.core.is_live(record.id) {
-            self.core.recover(at, self.reader.as_ref(), record.id, turn)?;
+            self.core.recover(at, record.id, turn)?;
         }
         Ok(Started { id: record.id, arn: record.arn, started_at: record.started_at })
     }
 
-    fn redrive(&mut self, at: Timestamp, arn: &str, turn: &mut Turn) -> Result<Timestamp, Error> {
+    fn redrive(
+        &mut self,
+        at: Timestamp,
+        arn: &str,
+        client_token: Option<String>,
+        turn: &mut Turn,
+    ) -> Result<Timestamp, Error> {
         let record = self.reader.execution_by_arn(arn)?;
         let record = record.ok_or_else(|| Error::NoExecution { execution: arn.to_owned() })?;
         if record.parent.is_some() {
             return Err(Error::IsChild { arn: record.arn });
+        }
+        if let Some(token) = &client_token {
+            if self.redriven.contains(&(record.arn.clone(), token.clone())) {
+                return Ok(at);
+            }
+            let lifetime_s = CLIENT_TOKEN_MINUTES * 60;
+            match self.reader.redriven_by(record.id, token)? {
+                Some(then) if at < then.plus_seconds(lifetime_s) => return Ok(then),
+                _ => {}
+            }
         }
         if self.core.has_arn(arn) || self.begun.contains(arn) {
             let reason = "Execution is RUNNING and cannot be redriven".to_owned();
@@ -423,8 +451,9 @@ impl Driver {
         if let Some(reason) = not_redrivable(&record, at) {
             return Err(Error::NotRedrivable { arn: record.arn, reason: reason.to_owned() });
         }
-        match self.core.redrive(at, self.reader.as_ref(), &record, turn)? {
+        match self.core.redrive(at, &record, client_token.clone(), turn)? {
             true => {
+                self.redriven.extend(client_token.map(|token| (record.arn.clone(), token)));
                 self.begun.insert(record.arn);
                 Ok(at)
             }
@@ -450,7 +479,7 @@ impl Driver {
             if self.core.is_live(execution.id) {
                 continue;
             }
-            match self.core.recover(at, self.reader.as_ref(), execution.id, turn) {
+            match self.core.recover(at, execution.id, turn) {
                 Ok(()) => recovered += 1,
                 // One that can't be followed does not keep the others from going on.
                 Err(error) => tracing::error!(execution_arn = execution.arn, %error, "execution can't be taken up"),
@@ -560,7 +589,9 @@ impl Driver {
             Effect::DisarmTimer { execution, timer } => {
                 self.armed.remove(&(execution, timer));
             }
-            Effect::ReadItems { map_run, request, from } => self.read_items(map_run, request, from),
+            Effect::ReadItems { map_run, redrive_count, request, from } => {
+                self.read_items(map_run, redrive_count, request, from);
+            }
             Effect::MoreItems { map_run } => self.more_items(map_run),
             Effect::StopReading { map_run } => drop(self.readers.remove(&map_run)),
             Effect::Advance { map_run } => drop(self.sender.send(Message::Advance { map_run })),

@@ -191,7 +191,7 @@ impl Engine {
         let (sender, receiver) = channel();
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         let reader = parts.journal.reader();
-        let mut core = Core::new(parts.naming.clone(), parts.limits, reader.last_rows()?);
+        let mut core = Core::new(parts.naming.clone(), parts.limits, Arc::clone(&reader))?;
         let resources = reader.resources()?;
         resources.activities().for_each(|activity| core.set_activity(&activity.arn, true));
         let resources = Mutex::new(resources);
@@ -348,7 +348,16 @@ impl Engine {
     /// # Errors
     /// [`Error::NotRedrivable`], [`Error::NoExecution`], [`Error::IsChild`].
     pub async fn redrive_execution(&self, arn: &str) -> Result<Timestamp, Error> {
-        self.ask(|reply| Message::Redrive { arn: arn.to_owned(), reply }).await
+        self.redrive_by_token(arn, None).await
+    }
+
+    /// The same, with a token of the client's: asked again with it within
+    /// [some minutes](crate::limits::CLIENT_TOKEN_MINUTES), the answer is the same and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Engine::redrive_execution`].
+    pub async fn redrive_by_token(&self, arn: &str, client_token: Option<String>) -> Result<Timestamp, Error> {
+        self.ask(|reply| Message::Redrive { arn: arn.to_owned(), client_token, reply }).await
     }
 
     /// Aborts an execution with its children; one that has ended stays as it is.

@@ -12,6 +12,14 @@ pub const AWS_MAP_RUN_CONCURRENCY_MAX: u32 = 10_000;
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html>, read 2026-11.
 pub const REDRIVE_DAYS_MAX: u64 = 14;
 
+/// How often one map run can be redriven.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html>, read 2026-11.
+pub const MAP_RUN_REDRIVES_MAX: u32 = 1_000;
+
+/// For how long the same redrive, asked for again with the same client token, is answered and not made again.
+/// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html>, read 2026-11.
+pub const CLIENT_TOKEN_MINUTES: u64 = 15;
+
 /// Executions that are taken up in one turn when the engine recovers what was running.
 pub const RECOVERED_PER_TURN_MAX: usize = 64;
 

@@ -3,7 +3,10 @@
 //! Owns which items are pending, running and ended, what a child gets of them, and when the run is over or has failed
 //! too often. Knows nothing about how a child is executed or recorded (see `core`), nor how items are read (see `items`).
 //!
-//! MAP-1: every item is started at most once, and ends exactly once.
+//! A run that ended without success may be redriven: its children that did not succeed are run again, then the items
+//! that were never started.
+//!
+//! MAP-1: every item is started at most once, and ends exactly once; a redrive runs it again only if it had not succeeded.
 //! MAP-2: a run succeeds only when every item has ended and the failures are tolerated.
 //! MAP-3: of items that are read, no more are held than two chunks and one batch.
 
@@ -12,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use starmap_asl::{
-    Batching, ItemSource, MapRunId, MapRunSpec, NotSelected, ReaderAction, ReaderRequest, StateMachine,
+    Batching, ItemSource, MapRunId, MapRunSpec, NotSelected, ReaderAction, ReaderRequest, StateMachine, Timestamp,
     WriterTransformation,
 };
 
@@ -43,6 +46,14 @@ pub(crate) struct MapRun {
     /// Index of the next item.
     next_item: u64,
     running: BTreeMap<u64, Running>,
+    /// Children that did not succeed before the redrive and have not begun again.
+    halted: VecDeque<Halted>,
+    /// How many items the reader has found, once it has found them all.
+    items_read: Option<u64>,
+    /// How often the run was redriven.
+    pub redrive_count: u32,
+    /// When it was redriven last.
+    pub redriven_at: Option<Timestamp>,
     outputs: Outputs,
     children: Counts,
     items: Counts,
@@ -86,6 +97,16 @@ struct Running {
     items: u64,
 }
 
+/// A child that ended without success and waits for its redrive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Halted {
+    pub child_index: u64,
+    pub id: ExecutionId,
+    pub items: u64,
+    /// How it ended.
+    pub status: Status,
+}
+
 /// Items that no child has yet.
 #[derive(Debug)]
 enum Source {
@@ -111,6 +132,8 @@ pub(crate) enum Next {
     Wait,
     /// Have the next chunk of items read.
     ReadMore,
+    /// Redrive a child.
+    Redrive(Halted),
     /// Start a child.
     Start { child_index: u64, items: u64, input: Arc<Value> },
     /// All items have ended.
@@ -166,6 +189,10 @@ impl MapRun {
             next_child: 0,
             next_item: 0,
             running: BTreeMap::new(),
+            halted: VecDeque::new(),
+            items_read: None,
+            redrive_count: 0,
+            redriven_at: None,
             outputs,
             children: Counts::default(),
             items: Counts::default(),
@@ -184,10 +211,10 @@ impl MapRun {
         !self.running.is_empty()
     }
 
-    /// What is to be read, from where; `None` if the items were given.
+    /// What is to be read, from where; `None` if the items were given or have all been read.
     pub fn reading(&self) -> Option<(Arc<ReaderRequest>, Position)> {
         match (&self.spec.items, &self.source) {
-            (ItemSource::Reader(request), Source::Reading(reading)) => {
+            (ItemSource::Reader(request), Source::Reading(reading)) if !reading.has_ended => {
                 let position = Position { skip: self.next_item, etag: reading.etag.clone() };
                 Some((Arc::clone(request), position))
             }
@@ -201,6 +228,9 @@ impl MapRun {
         reading.buffer.extend(items);
         reading.has_ended |= is_last;
         reading.is_asked = false;
+        if is_last {
+            self.items_read = Some(self.next_item + reading.buffer.len() as u64);
+        }
         let is_new = etag.is_some() && reading.etag != etag;
         if is_new {
             reading.etag = etag;
@@ -219,11 +249,31 @@ impl MapRun {
         self.failure.take().unwrap_or_else(unknown)
     }
 
-    /// Remembers what is read, after a crash.
-    pub fn set_etag(&mut self, etag: Option<String>) {
+    /// Remembers how far reading had come, once all children are restored.
+    pub fn resume_reading(&mut self, etag: Option<String>, items_read: Option<u64>) {
         if let Source::Reading(reading) = &mut self.source {
             reading.etag = etag;
+            reading.has_ended = items_read == Some(self.next_item);
+            reading.is_asked = !reading.has_ended;
+            if reading.has_ended {
+                self.items_read = items_read;
+            }
         }
+    }
+
+    /// How many items the reader has found, once it has found them all.
+    pub fn items_read(&self) -> Option<u64> {
+        self.items_read
+    }
+
+    /// Whether a child was ever started.
+    pub fn has_started(&self) -> bool {
+        self.next_child > 0
+    }
+
+    /// Whether the children's outputs are still to be passed on.
+    pub fn wants_outputs(&self) -> bool {
+        self.outputs.kept.is_some()
     }
 
     pub fn etag(&self) -> Option<&str> {
@@ -245,6 +295,9 @@ impl MapRun {
         }
         let has_room = self.running.len() < self.concurrency_max();
         if has_room {
+            if let Some(halted) = self.halted.front() {
+                return Next::Redrive(*halted);
+            }
             match self.next_batch() {
                 Ok(Some((items, input))) => return Next::Start { child_index: self.next_child, items, input },
                 Ok(None) => {}
@@ -262,7 +315,7 @@ impl MapRun {
             }
             return Next::Wait;
         }
-        if self.has_pending() || !self.running.is_empty() {
+        if self.has_pending() || !self.running.is_empty() || !self.halted.is_empty() {
             return Next::Wait;
         }
         debug_assert_eq!(self.items.ended(), self.next_item, "MAP-1: every item ends exactly once");
@@ -371,6 +424,49 @@ impl MapRun {
         self.running.insert(child_index, Running { id: child, items });
     }
 
+    /// Takes in a child that ended without success before the run was redriven, in order.
+    pub fn restore_halted(&mut self, child: &ChildState) {
+        let ChildState { id, item_index, items, status, .. } = *child;
+        self.next_child = item_index + 1;
+        self.next_item += items;
+        self.children.pending_redrive += 1;
+        self.items.pending_redrive += items;
+        self.halted.push_back(Halted { child_index: item_index, id, items, status });
+    }
+
+    /// The next child that waits for its redrive runs.
+    pub fn redriven(&mut self) {
+        let Some(Halted { child_index, id, items, .. }) = self.next_halted() else { return };
+        self.children.running += 1;
+        self.items.running += items;
+        self.running.insert(child_index, Running { id, items });
+    }
+
+    /// The next child that waits for its redrive can't be redriven: it stays as it ended.
+    pub fn not_redrivable(&mut self, ending: &Ending) {
+        let Some(Halted { child_index, items, status, .. }) = self.next_halted() else { return };
+        self.children.add(status, 1);
+        self.items.add(status, items);
+        self.children.not_redrivable += 1;
+        self.items.not_redrivable += items;
+        self.outputs.keep(child_index, output_of(ending));
+    }
+
+    /// No more children are redriven: those that wait stay as they ended.
+    pub fn give_up_redrives(&mut self) {
+        while let Some(Halted { items, status, .. }) = self.next_halted() {
+            self.children.add(status, 1);
+            self.items.add(status, items);
+        }
+    }
+
+    fn next_halted(&mut self) -> Option<Halted> {
+        let halted = self.halted.pop_front()?;
+        self.children.pending_redrive -= 1;
+        self.items.pending_redrive -= halted.items;
+        Some(halted)
+    }
+
     /// Takes in a child that was started before a crash, in order. Its input is taken already.
     pub fn restore(&mut self, child: &ChildState) {
         self.next_child = child.item_index + 1;
@@ -385,15 +481,7 @@ impl MapRun {
         let Some(Running { items, .. }) = self.running.remove(&child_index) else { return };
         self.children.end(ending.status, 1);
         self.items.end(ending.status, items);
-        let output = match ending.status {
-            Status::Succeeded => ending.output.clone().unwrap_or(Value::Null),
-            // What AWS puts in the place of an item that failed within the tolerance.
-            _ => serde_json::json!({
-                "Error": ending.error.clone().unwrap_or_default(),
-                "Cause": ending.cause.clone().unwrap_or_default(),
-            }),
-        };
-        self.outputs.keep(child_index, output);
+        self.outputs.keep(child_index, output_of(ending));
     }
 
     fn concurrency_max(&self) -> usize {
@@ -421,8 +509,8 @@ impl MapRun {
     fn total(&self) -> Option<u64> {
         match (&self.source, &self.spec.items) {
             (_, ItemSource::Given(items)) => Some(items.len() as u64),
-            (Source::Reading(reading), _) if reading.has_ended => Some(self.next_item + reading.buffer.len() as u64),
-            _ => None,
+            (Source::Reading(_), _) => self.items_read,
+            (Source::Given, ItemSource::Reader(_)) => None,
         }
     }
 
@@ -464,8 +552,9 @@ impl MapRun {
     /// The inputs of children that were never started: those that are at hand.
     pub fn pending_inputs(&mut self) -> Vec<Arc<Value>> {
         let mut inputs = Vec::new();
+        let (first_pending, mut had_ended) = (self.next_item, true);
         if let Source::Reading(reading) = &mut self.source {
-            reading.has_ended = true;
+            had_ended = std::mem::replace(&mut reading.has_ended, true);
         }
         while let Ok(Some((items, input))) = self.next_batch() {
             self.next_item += items;
@@ -475,6 +564,11 @@ impl MapRun {
             }
             inputs.push(input);
         }
+        // They are told of and stay pending.
+        self.next_item = first_pending;
+        if let Source::Reading(reading) = &mut self.source {
+            reading.has_ended = had_ended;
+        }
         inputs
     }
 
@@ -483,13 +577,25 @@ impl MapRun {
         MapRunProgress {
             state: self.spec.state.clone(),
             total: self.known_items(),
-            pending: counts.items.pending,
+            pending: counts.items.pending + counts.items.pending_redrive,
             running: self.items.running,
             in_flight,
             succeeded: self.items.succeeded,
             failed: self.items.failed + self.items.timed_out,
             aborted: self.items.aborted,
         }
+    }
+}
+
+/// What a child leaves in the run's output.
+fn output_of(ending: &Ending) -> Value {
+    match ending.status {
+        Status::Succeeded => ending.output.clone().unwrap_or(Value::Null),
+        // What AWS puts in the place of an item that failed within the tolerance.
+        _ => serde_json::json!({
+            "Error": ending.error.clone().unwrap_or_default(),
+            "Cause": ending.cause.clone().unwrap_or_default(),
+        }),
     }
 }
 

@@ -26,6 +26,8 @@ const WRITER_FAILED: &str = "States.ResultWriterFailed";
 pub struct ResultJob {
     /// Whose children.
     pub map_run: MapRunRow,
+    /// How often it had been redriven.
+    pub redrive_count: u32,
     /// Its ARN.
     pub map_run_arn: String,
     /// With the map run's label: what a child's `StateMachineArn` says.
@@ -128,7 +130,7 @@ fn everything(child: &ExecutionRecord, job: &ResultJob) -> Value {
         put("Output", output.to_string().into());
         put("OutputDetails", json!({ "Included": true }));
     }
-    put("RedriveCount", 0.into());
+    put("RedriveCount", child.redrive_count.into());
     put("RedriveStatus", if is_redrivable { "REDRIVABLE" } else { "NOT_REDRIVABLE" }.into());
     if !is_redrivable {
         put("RedriveStatusReason", "Execution is SUCCEEDED and cannot be redriven".into());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::json;
 use starmap_asl::Timestamp;
-use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcome};
+use starmap_engine::invoker::{Invocation, Invoker, Invoking, Outcome};
 use starmap_engine::journal::sqlite::SqliteJournal;
 use starmap_engine::journal::{ExecutionFilter, Journal, Status};
 use starmap_engine::limits::Limits;
@@ -16,23 +16,24 @@ use starmap_engine::services::NoServices;
 use starmap_engine::{Engine, Parts};
 
 const SCHEMA_1: &str = include_str!("histories/schema-1.sql");
+const SCHEMA_2: &str = include_str!("histories/schema-2.sql");
 const SKY: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:sky";
 
-struct NoFunctions;
+/// Answers with what it is asked.
+struct Echo;
 
-impl Invoker for NoFunctions {
+impl Invoker for Echo {
     fn invoke(self: Arc<Self>, invocation: Invocation) -> Invoking {
-        let error = InvokeError::NotFound { function: invocation.function, known: "none".to_owned() };
-        Box::pin(async move { Outcome { result: Err(error), report: None } })
+        Box::pin(async move { Outcome { result: Ok(invocation.payload), report: None } })
     }
 }
 
-fn engine(path: &Path) -> Engine {
+fn engine(path: &Path, now_ms: i64) -> Engine {
     // Every look moves time on by a second, so that timers fire without anyone waiting.
-    let clock = AtomicI64::new(1_700_000_100_000);
+    let clock = AtomicI64::new(now_ms);
     let engine = Engine::start(Parts {
         journal: Box::new(SqliteJournal::open(path).unwrap()),
-        invoker: Arc::new(NoFunctions),
+        invoker: Arc::new(Echo),
         objects: Arc::new(NoObjects),
         services: Arc::new(NoServices),
         clock: Arc::new(move || Timestamp(clock.fetch_add(1_000, Ordering::Relaxed))),
@@ -65,7 +66,7 @@ async fn schema_1() {
         assert_eq!((done.status, done.output), (Status::Succeeded, Some(json!({ "z": 1 }))));
     }
 
-    let engine = engine(&path);
+    let engine = engine(&path, 1_700_000_100_000);
     let resumed = engine.resume("interrupted").await.unwrap();
     let ending = engine.wait(resumed.id).await.unwrap();
     assert_eq!((ending.status, ending.output), (Status::Succeeded, Some(json!({ "z": 2 }))));
@@ -86,5 +87,29 @@ async fn schema_1() {
         Some(resources.revision(revision)?.definition.clone())
     });
     assert_eq!(engine.create_state_machine("sky", &definition.unwrap()).await.unwrap(), SKY);
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn schema_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(SCHEMA_2).unwrap();
+    let refused = SqliteJournal::open_reader(&path).unwrap_err().to_string();
+    assert!(refused.contains("schema version 2") && refused.contains("brought up to date"), "{refused}");
+    let engine = engine(&path, 1_795_791_000_000);
+    let reader = engine.reader();
+    let resumed = engine.resume("interrupted").await.unwrap();
+    assert_eq!(engine.wait(resumed.id).await.unwrap().output, Some(json!({ "z": 2 })));
+
+    // One of three items had failed; its function is there now.
+    let failed = reader.find_execution("failed").unwrap().unwrap();
+    engine.redrive_execution(&failed.arn).await.unwrap();
+    let ending = engine.wait(failed.id).await.unwrap();
+    assert_eq!(ending.output, Some(json!([{ "n": 0 }, { "n": 1 }, { "n": 2 }])), "{:?}", ending.cause);
+    let runs = reader.map_runs(failed.id).unwrap();
+    assert_eq!((runs.len(), runs[0].details.redrive_count), (1, 1));
+    let again = reader.children_page(runs[0].row, None, 10).unwrap();
+    assert_eq!(again.iter().map(|child| child.redrive_count).collect::<Vec<_>>(), [0, 1, 0]);
     engine.shutdown().await;
 }

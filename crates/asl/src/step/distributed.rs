@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::data::View;
 use super::flow::{Step, current};
 use crate::definition::{ItemBatcher, ItemReader, Kind, Map, QueryLanguage, ResultWriter, Setting, State};
-use crate::error::Failure;
+use crate::error::{DATA_LIMIT_EXCEEDED, Failure, RUNTIME};
 use crate::event::MapRunId;
 use crate::execution::{Activity, Branch};
 use crate::expression::Type;
@@ -17,7 +17,7 @@ use crate::template::Computed;
 
 impl Step<'_> {
     /// What becomes of an item when its child starts: see [`Selection`].
-    pub(super) fn selection(&self, branch: &Branch, map: &Map, input: &Arc<Value>) -> Selection {
+    pub(super) fn selection(&self, branch: &Branch, map: &Map, input: &Arc<Value>, are_pairs: bool) -> Selection {
         if map.item_selector.is_none() {
             return Selection::whole();
         }
@@ -28,6 +28,7 @@ impl Step<'_> {
             execution_input: Arc::clone(&execution.input),
             branch: branch.clone(),
             input: Arc::clone(input),
+            are_pairs,
             seed: execution.options.seed ^ branch.entered_id,
             at: self.at,
         })
@@ -118,14 +119,17 @@ impl Step<'_> {
         Ok(Writer { destination, transformation: writer.transformation, output_type: writer.output_type })
     }
 
-    pub(super) fn map_run_started(&mut self, map_run: MapRunId, arn: String) {
+    /// A map run has been started or redriven, which `kind` tells.
+    pub(super) fn map_run_begun(&mut self, map_run: MapRunId, kind: EventKind) {
         let Some(id) = self.execution.pending.map_runs.get(&map_run).map(|effect| effect.of) else { return };
         let Some(mut branch) = self.execution.branches.remove(&id) else { return };
-        if let Activity::MapRun { started_id, .. } = &branch.activity
-            && started_id.is_none()
-        {
-            self.record_in(&mut branch, EventKind::MapRunStarted { arn });
-            branch.activity = Activity::MapRun { map_run, started_id: Some(branch.last_id) };
+        let is_new = matches!(branch.activity, Activity::MapRun { started_id: None, .. });
+        if is_new {
+            self.record_in(&mut branch, kind);
+        }
+        let last_id = branch.last_id;
+        if let Activity::MapRun { started_id, .. } = &mut branch.activity {
+            started_id.get_or_insert(last_id);
         }
         self.execution.branches.insert(id, branch);
     }
@@ -136,7 +140,8 @@ impl Step<'_> {
         let machine = self.execution.machine.clone();
         let state = current(&machine, &branch);
         let Kind::Map(map) = &state.kind else { return };
-        let started_id = match branch.activity {
+        // From here on the state fails by its own doing, and a redrive starts a new map run.
+        let started_id = match std::mem::replace(&mut branch.activity, Activity::Failed) {
             Activity::MapRun { started_id: Some(started_id), .. } => started_id,
             _ => branch.last_id,
         };
@@ -158,6 +163,10 @@ impl Step<'_> {
         let machine = self.execution.machine.clone();
         let state = current(&machine, &branch);
         let failure = Failure::new(&error, cause.clone());
+        if [DATA_LIMIT_EXCEEDED, RUNTIME].contains(&error.as_str()) {
+            // What no repetition of its children can cure: a redrive starts a new map run.
+            branch.activity = Activity::Failed;
+        }
         self.record_in(&mut branch, EventKind::MapRunFailed { error, cause });
         self.fail_after(id, branch, state, failure, EventKind::MapStateFailed);
     }

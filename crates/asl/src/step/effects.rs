@@ -38,6 +38,11 @@ impl Step<'_> {
         map_run
     }
 
+    pub(super) fn redrive_map_run(&mut self, branch: BranchId, map_run: MapRunId, spec: Arc<MapRunSpec>) {
+        let order = self.ask(Command::RedriveMapRun { map_run, spec });
+        self.execution.pending.map_runs.insert(map_run, Effect { of: branch, order });
+    }
+
     /// The task is answered; says whose it was, unless nobody waits any more.
     pub(super) fn end_task(&mut self, task: TaskId) -> Option<BranchId> {
         let effect = self.execution.pending.tasks.remove(&task)?;
@@ -83,7 +88,9 @@ impl Step<'_> {
             self.commands.push(match command {
                 Command::InvokeTask(TaskInvocation { task, .. }) => Command::CancelTask { task },
                 Command::StartTimer { timer, .. } => Command::CancelTimer { timer },
-                Command::StartMapRun { map_run, .. } => Command::CancelMapRun { map_run },
+                Command::StartMapRun { map_run, .. } | Command::RedriveMapRun { map_run, .. } => {
+                    Command::CancelMapRun { map_run }
+                }
                 _ => continue,
             });
         }

@@ -95,7 +95,8 @@ impl<'a> Step<'a> {
     /// The last place is for the event that ends the execution; what finds only that one left is not recorded, and the
     /// execution ends for it.
     pub(super) fn record(&mut self, previous_id: u64, kind: EventKind) -> u64 {
-        if self.execution.last_event_id + 1 >= HISTORY_EVENTS_MAX && !kind.is_end() {
+        let recorded = self.execution.last_event_id - self.execution.begun_after_id;
+        if recorded + 1 >= HISTORY_EVENTS_MAX && !kind.is_end() {
             self.is_full = true;
             return self.execution.last_event_id;
         }
@@ -410,7 +411,7 @@ impl<'a> Step<'a> {
                 }
             }
             Activity::Wait { timer } | Activity::Retry { timer } => self.cancel_timer(timer),
-            Activity::MapRun { map_run, started_id } => {
+            Activity::MapRun { map_run, started_id, .. } => {
                 self.cancel_map_run(map_run);
                 if started_id.is_some() {
                     self.record_in(&mut branch, EventKind::MapRunAborted);
@@ -445,8 +446,10 @@ impl<'a> Step<'a> {
             EventKind::ExecutionFailed { error: error.clone(), cause: cause.clone() },
         );
         self.finish(Outcome::Failed { error, cause });
-        // There is no room to go on.
-        self.execution.halted = None;
+        // There is no room to go on. An Express execution begins again, with all the room.
+        if !self.execution.context.is_express {
+            self.execution.halted = None;
+        }
     }
 
     fn finish(&mut self, outcome: Outcome) {

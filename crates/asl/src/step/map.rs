@@ -53,20 +53,31 @@ impl Step<'_> {
             self.record_in(branch, EventKind::MapStateStarted { length: 0 });
             let request = self.reader_request(branch, state, reader, &input)?;
             let items = ItemSource::Reader(Arc::new(request));
-            return self.ask_for_map_run(id, branch, state, map, distributed, &input, max_concurrency, items);
+            return self.ask_for_map_run(id, branch, state, map, distributed, &input, max_concurrency, items, false);
         }
         let items = self.items(branch, state, map, &input)?;
         self.record_in(branch, EventKind::MapStateStarted { length: items.len() as u64 });
         if self.is_inspected() {
-            let items = items.iter().map(|item| Value::clone(&item.value)).collect();
+            let items = items.iter().map(|item| Value::clone(&passed(item))).collect();
             self.inspect(Stage::AfterItemsPath, &items);
         }
         if let MapMode::Distributed(distributed) = &map.mode {
             if self.is_inspected() {
                 self.iterations(branch, state, map, &input, items.clone())?;
             }
-            let items = ItemSource::Given(items.into_iter().map(|item| item.value).collect());
-            return self.ask_for_map_run(id, branch, state, map, distributed, &input, max_concurrency, items);
+            let are_pairs = items.first().is_some_and(|item| item.key.is_some());
+            let items = ItemSource::Given(items.iter().map(passed).collect());
+            return self.ask_for_map_run(
+                id,
+                branch,
+                state,
+                map,
+                distributed,
+                &input,
+                max_concurrency,
+                items,
+                are_pairs,
+            );
         }
         let iterations = self.iterations(branch, state, map, &input, items)?;
         let mut fan =
@@ -88,6 +99,7 @@ impl Step<'_> {
         input: &Arc<Value>,
         max_concurrency: Option<u64>,
         items: ItemSource,
+        are_pairs: bool,
     ) -> Result<(), Failure> {
         let batching = match &distributed.batcher {
             Some(batcher) => Some(self.batching(branch, state, batcher, input)?),
@@ -95,8 +107,8 @@ impl Step<'_> {
         };
         let spec = MapRunSpec {
             state: state.name.clone(),
+            selection: self.selection(branch, map, input, are_pairs),
             items,
-            selection: self.selection(branch, map, input),
             batching,
             writer: self.writer(branch, state, distributed.writer.as_ref(), input)?,
             processor: distributed.path.clone(),
@@ -106,7 +118,9 @@ impl Step<'_> {
             tolerated_failure_percentage: self.tolerated_percentage(branch, state, map, input)?,
             label: distributed.label.clone(),
         };
-        branch.activity = Activity::MapRun { map_run: self.start_map_run(id, Arc::new(spec)), started_id: None };
+        let spec = Arc::new(spec);
+        let map_run = self.start_map_run(id, Arc::clone(&spec));
+        branch.activity = Activity::MapRun { map_run, spec, started_id: None };
         Ok(())
     }
 
@@ -115,12 +129,13 @@ impl Step<'_> {
         match &map.items {
             Items::Input => match (input, state.language) {
                 (Value::Array(items), _) => Ok(items_of(items.clone())),
+                (Value::Object(fields), _) if takes_objects(map) => Ok(pairs_of(fields.clone())),
                 (_, QueryLanguage::JsonPath) => Err(not_an_array("$")),
                 (_, QueryLanguage::Jsonata) => {
                     Err(Failure::evaluation(None, format!("Map state input must be an array but was: {input}")))
                 }
             },
-            Items::Path(path) => self.items_at(path, branch, state, input),
+            Items::Path(path) => self.items_at(path, branch, state, map, input),
             Items::Template(template) => {
                 let made = match template {
                     Template::Computed(computed) => self.computed(computed, Type::Array, branch, state, input)?,
@@ -132,6 +147,7 @@ impl Step<'_> {
                 };
                 match made {
                     Value::Array(items) => Ok(items_of(items)),
+                    Value::Object(fields) if takes_objects(map) => Ok(pairs_of(fields)),
                     other => Err(Failure::evaluation(
                         Some("Items"),
                         format!("Map state input must be an array but was: {other}"),
@@ -146,12 +162,14 @@ impl Step<'_> {
         path: &Expression,
         branch: &Branch,
         state: &State,
+        map: &Map,
         input: &Value,
     ) -> Result<Vec<Item>, Failure> {
         let view = super::data::View::of(input);
         self.evaluate(branch, state, view, |environment| match path.query(environment) {
             Ok(found) => match found.into_owned() {
                 Value::Array(items) => Ok(items_of(items)),
+                Value::Object(fields) if takes_objects(map) => Ok(pairs_of(fields)),
                 _ => Err(not_an_array(&reference(path))),
             },
             Err(_) => {
@@ -171,7 +189,7 @@ impl Step<'_> {
         items: Vec<Item>,
     ) -> Result<Vec<Iteration>, Failure> {
         let Some(selector) = &map.item_selector else {
-            let iteration = |item: Item| Iteration { index: item.index, input: Arc::clone(&item.value), item };
+            let iteration = |item: Item| Iteration { index: item.index, input: passed(&item), item };
             return Ok(items.into_iter().map(iteration).collect());
         };
         let execution = &mut *self.execution;
@@ -310,6 +328,29 @@ impl Step<'_> {
 fn items_of(values: Vec<Value>) -> Vec<Item> {
     let item = |(index, value)| Item { index, key: None, source: None, value: Arc::new(value) };
     values.into_iter().enumerate().map(item).collect()
+}
+
+/// An object's fields, in their order.
+fn pairs_of(fields: serde_json::Map<String, Value>) -> Vec<Item> {
+    let item = |(index, (key, value))| Item { index, key: Some(key), source: None, value: Arc::new(value) };
+    fields.into_iter().enumerate().map(item).collect()
+}
+
+/// Whether the items may be the fields of an object. The developer guide says so of every Map; an inline one that was
+/// given an object was recorded to refuse it (test_map_state_items_input_types).
+///
+/// # Source
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemspath.html>, read 2026-11
+fn takes_objects(map: &Map) -> bool {
+    matches!(map.mode, MapMode::Distributed(_))
+}
+
+/// What a child gets of an item as it is: a field of an object with its key.
+fn passed(item: &Item) -> Arc<Value> {
+    match &item.key {
+        Some(key) => Arc::new(serde_json::json!({ "Key": key, "Value": *item.value })),
+        None => Arc::clone(&item.value),
+    }
 }
 
 fn map_problem(state: &State, field: &str, cause: &str) -> Failure {

@@ -30,6 +30,7 @@ mod wait;
 use crate::command::Command;
 use crate::event::{Event, MapRunId, TaskId, TimerId};
 use crate::execution::{Execution, Phase, TimerPurpose};
+use crate::history::EventKind;
 use crate::time::Timestamp;
 
 use self::flow::Step;
@@ -103,6 +104,7 @@ fn advance<'a>(
     let mut step = Step::new(execution, at, inspector);
     match (&step.execution.phase, event) {
         (Phase::NotStarted, Event::Started) => step.start(),
+        (Phase::Ended(_), Event::Redriven) if step.execution.context.is_express => step.restart(),
         (Phase::Ended(_), Event::Redriven) => step.redrive(),
         (Phase::NotStarted | Phase::Ended(_), _) | (Phase::Running, Event::Started) => {}
         (Phase::Running, event) => step.answer(event),
@@ -135,6 +137,7 @@ fn check(execution: &Execution, event: &Event) -> Result<(), StepError> {
             _ => Err(StepError::UnknownTimer { execution: id(), timer }),
         },
         Event::MapRunStarted { map_run, .. }
+        | Event::MapRunRedriven { map_run, .. }
         | Event::MapRunSucceeded { map_run, .. }
         | Event::MapRunFailed { map_run, .. } => match map_run.0 {
             1.. if map_run.0 <= execution.issued.map_run => Ok(()),
@@ -158,7 +161,10 @@ impl Step<'_> {
             Event::TaskSucceeded { task, output } => self.task_succeeded(task, output),
             Event::TaskFailed { task, error, cause } => self.task_failed(task, error, cause),
             Event::TaskHeartbeat { task } => self.task_heartbeat(task),
-            Event::MapRunStarted { map_run, arn } => self.map_run_started(map_run, arn),
+            Event::MapRunStarted { map_run, arn } => self.map_run_begun(map_run, EventKind::MapRunStarted { arn }),
+            Event::MapRunRedriven { map_run, arn, redrive_count } => {
+                self.map_run_begun(map_run, EventKind::MapRunRedriven { arn, redrive_count });
+            }
             Event::MapRunSucceeded { map_run, output } => self.map_run_succeeded(map_run, output),
             Event::MapRunFailed { map_run, error, cause } => self.map_run_failed(map_run, error, cause),
             Event::TimerFired { timer } => match self.end_timer(timer) {

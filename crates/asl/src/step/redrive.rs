@@ -2,12 +2,20 @@
 //!
 //! | a branch that was | does now |
 //! |---|---|
-//! | in a state that failed, or in a Task, Wait or retry when the execution ended | that state again, with all its retries |
+//! | in a Distributed Map whose map run failed or was stopped | that map run again: what did not succeed of it |
+//! | in a Distributed Map that failed by too much data, or by itself | a new map run |
+//! | in another state that failed, or in a Task, Wait or retry when the execution ended | that state again, with all its retries |
 //! | about to enter a state | enter it |
 //! | waiting for its own branches or iterations | wait for those that had not ended |
 //!
+//! An Express execution, which only a map run can redrive, begins again at its first state. Its events and its history
+//! grow on, so that an answer to its earlier life is known as late; what it has done counts anew.
+//!
 //! # Source
-//! <https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html>, read 2026-11
+//! <https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html> and
+//! <https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html>, read 2026-11
+
+use std::sync::Arc;
 
 use super::flow::{Step, current};
 use crate::execution::{Activity, Branch, BranchId, Phase, TimerPurpose};
@@ -44,14 +52,19 @@ impl Step<'_> {
             // If one of those before ended the execution again, there is nothing left to go on with.
             let Some(mut branch) = self.execution.branches.remove(&id) else { continue };
             branch.retries.fill(0);
-            match branch.activity {
+            match branch.activity.clone() {
                 Activity::Ready => self.queue(id, branch),
                 Activity::Fan(_) => drop(self.execution.branches.insert(id, branch)),
+                Activity::MapRun { map_run, spec, started_id: Some(_) } => {
+                    branch.last_id = redriven_id;
+                    self.redrive_map_run(id, map_run, Arc::clone(&spec));
+                    self.park(id, branch, Activity::MapRun { map_run, spec, started_id: None });
+                }
                 Activity::Failed
                 | Activity::Task { .. }
                 | Activity::Wait { .. }
                 | Activity::Retry { .. }
-                | Activity::MapRun { .. } => {
+                | Activity::MapRun { started_id: None, .. } => {
                     branch.last_id = redriven_id;
                     branch.activity = Activity::Ready;
                     let machine = self.execution.machine.clone();
@@ -60,5 +73,15 @@ impl Step<'_> {
                 }
             }
         }
+    }
+
+    /// As if the execution were started, which is what AWS does with Express children of a map run.
+    pub(super) fn restart(&mut self) {
+        if self.execution.halted.take().is_none() {
+            return;
+        }
+        self.execution.begun_after_id = self.execution.last_event_id;
+        self.execution.context.start_time = self.at;
+        self.start();
     }
 }

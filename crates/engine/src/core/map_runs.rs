@@ -2,17 +2,21 @@
 //!
 //! | phase | what happens | then |
 //! |---|---|---|
-//! | running | items come, a child ends | children are started while there is room |
+//! | running | items come, a child ends | children are redriven, then started, while there is room |
 //! | running | all items have ended | ending (succeeded) |
 //! | running | too many failures, no items to be had | ending (failed), children are stopped |
 //! | running | the parent gives it up | ending (aborted), children are stopped |
 //! | ending | the last child has ended | writing if results are wanted, else over |
 //! | writing | results are written, or can't be | over |
+//! | over, without success | the parent is redriven | running: see `redrive` |
+//!
+//! A run that is given up is over at once; what there is of its results is written beside that, as on AWS, but not again
+//! after a crash.
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use starmap_asl::{Event, ExecutionType, MapRunId, MapRunSpec, Timestamp};
+use starmap_asl::{Event, ExecutionType, ItemSource, MapRunId, MapRunSpec, Timestamp};
 
 use super::{Core, Effect, Queue, Turn};
 use crate::items::Failed;
@@ -78,7 +82,7 @@ impl Core {
             details: details(&run),
         })));
         if let Some((request, from)) = run.reading() {
-            turn.effects.push(Effect::ReadItems { map_run: row, request, from });
+            turn.effects.push(Effect::ReadItems { map_run: row, redrive_count: 0, request, from });
         }
         self.map_runs.insert(row, run);
         queue.push_back((id, Event::MapRunStarted { map_run: number, arn }));
@@ -90,11 +94,13 @@ impl Core {
         &mut self,
         at: Timestamp,
         row: MapRunRow,
+        redrive_count: u32,
         read: Result<Chunk, Failed>,
         turn: &mut Turn,
         queue: &mut Queue,
     ) {
-        let Some(run) = self.map_runs.get_mut(&row) else {
+        // What a reader sends that was there before a redrive is late.
+        let Some(run) = self.map_runs.get_mut(&row).filter(|run| run.redrive_count == redrive_count) else {
             return;
         };
         match read {
@@ -155,6 +161,10 @@ impl Core {
             match run.next() {
                 Next::Wait => return,
                 Next::ReadMore => turn.effects.push(Effect::MoreItems { map_run: row }),
+                Next::Redrive(child) => {
+                    turn.children_started += 1;
+                    self.redrive_child(at, row, child, turn, queue);
+                }
                 Next::Start { child_index, items, input } => {
                     turn.children_started += 1;
                     self.start_child(at, row, child_index, items, input, turn, queue);
@@ -204,6 +214,7 @@ impl Core {
             redriven_at: None,
             processor: Some(run.spec.processor.0.clone()),
             parent: Some(Parent { map_run: row, item_index }),
+            run_redrives: run.redrive_count,
             input: Arc::unwrap_or_clone(input),
             annotations: Value::Null,
             payload_bytes_max: parent.payload_bytes_max,
@@ -258,8 +269,14 @@ impl Core {
         let Some(run) = self.map_runs.get_mut(&row) else {
             return;
         };
+        let was_writing = matches!(run.phase, Phase::Writing(_));
         run.phase = Phase::Ending(verdict);
-        if run.reading().is_some() {
+        run.give_up_redrives();
+        if was_writing {
+            // What there is of its results is being written already.
+            return self.end_map_run(at, row, verdict, Ok(Value::Null), turn, queue);
+        }
+        if matches!(run.spec.items, ItemSource::Reader(_)) {
             turn.effects.push(Effect::StopReading { map_run: row });
         }
         queue.extend(run.running().map(|child| (child, Event::StopRequested { error: None, cause: None })));
@@ -271,7 +288,7 @@ impl Core {
         let Some(run) = self.map_runs.get_mut(&row).filter(|run| !run.has_running()) else {
             return;
         };
-        let is_exported = run.spec.writer.destination.is_some() && verdict != Verdict::Aborted;
+        let is_exported = run.spec.writer.destination.is_some();
         if is_exported || (run.passes_everything_on() && verdict == Verdict::Succeeded) {
             run.phase = Phase::Writing(verdict);
             let pending = run.pending_inputs();
@@ -279,13 +296,16 @@ impl Core {
             let machine_arn = parent.map(|parent| parent.revision.state_machine_arn.clone()).unwrap_or_default();
             let job = ResultJob {
                 map_run: row,
+                redrive_count: run.redrive_count,
                 map_run_arn: run.arn.clone(),
                 state_machine_arn: format!("{machine_arn}/{}", run.label),
                 writer: run.spec.writer.clone(),
                 pending,
             };
             turn.effects.push(Effect::WriteResults { map_run: row, job: Box::new(job) });
-            return;
+            if verdict != Verdict::Aborted {
+                return;
+            }
         }
         let ended = match verdict {
             Verdict::Succeeded => run.output(),
@@ -299,11 +319,13 @@ impl Core {
         &mut self,
         at: Timestamp,
         row: MapRunRow,
+        redrive_count: u32,
         written: Result<Value, Failed>,
         turn: &mut Turn,
         queue: &mut Queue,
     ) {
-        if let Some(Phase::Writing(verdict)) = self.map_runs.get(&row).map(|run| run.phase) {
+        let run = self.map_runs.get(&row).filter(|run| run.redrive_count == redrive_count);
+        if let Some(Phase::Writing(verdict)) = run.map(|run| run.phase) {
             self.end_map_run(at, row, verdict, written, turn, queue);
         }
     }
@@ -370,42 +392,70 @@ impl Core {
         bytes_max: Option<usize>,
         turn: &mut Turn,
     ) -> Result<Vec<ExecutionId>, journal::Error> {
+        let (run, running) = self.restored(journal, known, spec, processor, bytes_max)?;
+        if let Some((request, from)) = run.reading() {
+            let redrive_count = run.redrive_count;
+            turn.effects.push(Effect::ReadItems { map_run: known.row, redrive_count, request, from });
+        }
+        self.map_runs.insert(known.row, run);
+        Ok(running)
+    }
+
+    /// A map run as its record and its children say, and which of those run. A child that ended without success before
+    /// the last redrive, and has not begun since, waits for it.
+    pub(super) fn restored(
+        &self,
+        journal: &dyn Reader,
+        known: &MapRunRecord,
+        spec: Arc<MapRunSpec>,
+        processor: starmap_asl::StateMachine,
+        bytes_max: Option<usize>,
+    ) -> Result<(MapRun, Vec<ExecutionId>), journal::Error> {
         let MapRunRecord { row, arn, execution, number, details, .. } = known.clone();
         let limit = self.limits.map_run_concurrency_max;
         let is_batched = spec.batching.is_some();
-        let keeps_outputs = spec.writer.destination.is_none();
         let mut run = MapRun::new(arn, details.label, execution, MapRunId(number), processor, spec, limit, bytes_max);
         run.limits = details.limits;
-        run.set_etag(details.etag);
+        (run.redrive_count, run.redriven_at) = (details.redrive_count, details.redriven_at);
         let mut running = Vec::new();
         for child in journal.child_states(row, is_batched)? {
-            run.restore(&child);
-            if child.status == Status::Running {
-                running.push(child.id);
+            let ChildState { id, item_index, status, run_redrives, .. } = child;
+            if !matches!(status, Status::Running | Status::Succeeded) && run_redrives < run.redrive_count {
+                run.restore_halted(&child);
                 continue;
             }
-            let ChildState { id, item_index, status, .. } = child;
+            run.restore(&child);
+            if status == Status::Running {
+                running.push(id);
+                continue;
+            }
             let mut ending = Ending { status, output: None, error: None, cause: None };
-            if keeps_outputs && let Some(record) = journal.execution(id)? {
-                ending = Ending { status, output: record.output, error: record.error, cause: record.cause };
+            if run.wants_outputs()
+                && let Some(record) = journal.execution(id)?
+            {
+                ending = ending_of(&record);
             }
             run.ended(item_index, &ending);
         }
-        if let Some((request, from)) = run.reading() {
-            turn.effects.push(Effect::ReadItems { map_run: row, request, from });
-        }
-        self.map_runs.insert(row, run);
-        Ok(running)
+        run.resume_reading(details.etag, details.items_read);
+        Ok((run, running))
     }
 }
 
-fn details(run: &MapRun) -> MapRunDetails {
+/// How an execution that has ended did so.
+pub(super) fn ending_of(record: &ExecutionRecord) -> Ending {
+    let ExecutionRecord { status, output, error, cause, .. } = record;
+    Ending { status: *status, output: output.clone(), error: error.clone(), cause: cause.clone() }
+}
+
+pub(super) fn details(run: &MapRun) -> MapRunDetails {
     MapRunDetails {
         label: run.label.clone(),
         limits: run.limits,
         counts: run.counts(),
         etag: run.etag().map(str::to_owned),
-        redrive_count: 0,
-        redriven_at: None,
+        items_read: run.items_read(),
+        redrive_count: run.redrive_count,
+        redriven_at: run.redriven_at,
     }
 }

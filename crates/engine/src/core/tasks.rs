@@ -508,7 +508,7 @@ impl Core {
         while let Some((watcher, arn)) = self.unwatched.pop() {
             let Some(record) = journal.execution_by_arn(&arn)? else { continue };
             if record.status == Status::Running && !self.is_live(record.id) {
-                self.recover(at, journal, record.id, turn)?;
+                self.recover(at, record.id, turn)?;
             }
             if self.is_live(record.id) {
                 self.watchers.entry(record.id).or_default().push(watcher);

@@ -27,6 +27,7 @@ enum StoredEvent {
     TaskHeartbeat { task: u64 },
     TimerFired { timer: u64 },
     MapRunStarted { map_run: u64, arn: String },
+    MapRunRedriven { map_run: u64, arn: String, redrive_count: u32 },
     MapRunSucceeded { map_run: u64, output: Value },
     MapRunFailed { map_run: u64, error: String, cause: String },
     Redriven,
@@ -49,6 +50,7 @@ enum WrittenEvent<'a> {
     TaskHeartbeat { task: u64 },
     TimerFired { timer: u64 },
     MapRunStarted { map_run: u64, arn: &'a str },
+    MapRunRedriven { map_run: u64, arn: &'a str, redrive_count: u32 },
     MapRunSucceeded { map_run: u64, output: &'a Value },
     MapRunFailed { map_run: u64, error: &'a str, cause: &'a str },
     Redriven,
@@ -70,6 +72,9 @@ fn written(event: &Event) -> WrittenEvent<'_> {
         Event::TaskHeartbeat { task } => W::TaskHeartbeat { task: task.0 },
         Event::TimerFired { timer } => W::TimerFired { timer: timer.0 },
         Event::MapRunStarted { map_run, arn } => W::MapRunStarted { map_run: map_run.0, arn },
+        Event::MapRunRedriven { map_run, arn, redrive_count } => {
+            W::MapRunRedriven { map_run: map_run.0, arn, redrive_count: *redrive_count }
+        }
         Event::MapRunSucceeded { map_run, output } => W::MapRunSucceeded { map_run: map_run.0, output },
         Event::MapRunFailed { map_run, error, cause } => W::MapRunFailed { map_run: map_run.0, error, cause },
         Event::Redriven => W::Redriven,
@@ -160,6 +165,9 @@ fn event_of(stored: StoredEvent) -> Event {
         StoredEvent::TaskHeartbeat { task } => Event::TaskHeartbeat { task: TaskId(task) },
         StoredEvent::TimerFired { timer } => Event::TimerFired { timer: TimerId(timer) },
         StoredEvent::MapRunStarted { map_run, arn } => Event::MapRunStarted { map_run: MapRunId(map_run), arn },
+        StoredEvent::MapRunRedriven { map_run, arn, redrive_count } => {
+            Event::MapRunRedriven { map_run: MapRunId(map_run), arn, redrive_count }
+        }
         StoredEvent::MapRunSucceeded { map_run, output } => {
             Event::MapRunSucceeded { map_run: MapRunId(map_run), output }
         }
@@ -274,6 +282,10 @@ impl Serialize for Details<'_> {
                 fields.put("index", index)?;
             }
             EventKind::MapRunStarted { arn } => fields.put("map_run_arn", arn)?,
+            EventKind::MapRunRedriven { arn, redrive_count } => {
+                fields.put("map_run_arn", arn)?;
+                fields.put("redrive_count", redrive_count)?;
+            }
             EventKind::StateAborted { .. }
             | EventKind::ExecutionTimedOut
             | EventKind::LambdaFunctionStarted
@@ -322,15 +334,20 @@ struct StoredMapRun {
     items: [u64; 6],
     children: [u64; 6],
     etag: Option<String>,
-    redrive_count: u64,
+    redrive_count: u32,
     redriven_at: Option<i64>,
+    #[serde(default)]
+    items_read: Option<u64>,
+    /// Pending redrive, not redrivable: of items and of children.
+    #[serde(default)]
+    redrive: [u64; 4],
 }
 
 pub(crate) fn map_run_details_to_text(details: &MapRunDetails) -> String {
-    let counts = |Counts { pending, running, succeeded, failed, timed_out, aborted }: Counts| {
+    let counts = |Counts { pending, running, succeeded, failed, timed_out, aborted, .. }: Counts| {
         [pending, running, succeeded, failed, timed_out, aborted]
     };
-    let MapRunDetails { label, limits, counts: of, etag, redrive_count, redriven_at } = details.clone();
+    let MapRunDetails { label, limits, counts: of, etag, items_read, redrive_count, redriven_at } = details.clone();
     let stored = StoredMapRun {
         label,
         max_concurrency: limits.max_concurrency,
@@ -341,20 +358,24 @@ pub(crate) fn map_run_details_to_text(details: &MapRunDetails) -> String {
         etag,
         redrive_count,
         redriven_at: redriven_at.map(|at| at.0),
+        items_read,
+        redrive: [
+            of.items.pending_redrive,
+            of.items.not_redrivable,
+            of.children.pending_redrive,
+            of.children.not_redrivable,
+        ],
     };
     serde_json::to_string(&stored).expect("strings and numbers always serialise")
 }
 
 pub(crate) fn map_run_details_from_text(text: &str) -> Result<MapRunDetails, String> {
     let stored: StoredMapRun = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let counts = |[pending, running, succeeded, failed, timed_out, aborted]: [u64; 6]| Counts {
-        pending,
-        running,
-        succeeded,
-        failed,
-        timed_out,
-        aborted,
+    let counts = |[pending, running, succeeded, failed, timed_out, aborted]: [u64; 6],
+                  [pending_redrive, not_redrivable]: [u64; 2]| {
+        Counts { pending, running, succeeded, failed, timed_out, aborted, pending_redrive, not_redrivable }
     };
+    let [items_pending, items_not, children_pending, children_not] = stored.redrive;
     Ok(MapRunDetails {
         label: stored.label,
         limits: MapRunLimits {
@@ -362,8 +383,12 @@ pub(crate) fn map_run_details_from_text(text: &str) -> Result<MapRunDetails, Str
             tolerated_failure_count: stored.tolerated_failure_count,
             tolerated_failure_percentage: stored.tolerated_failure_percentage,
         },
-        counts: MapRunCounts { items: counts(stored.items), children: counts(stored.children) },
+        counts: MapRunCounts {
+            items: counts(stored.items, [items_pending, items_not]),
+            children: counts(stored.children, [children_pending, children_not]),
+        },
         etag: stored.etag,
+        items_read: stored.items_read,
         redrive_count: stored.redrive_count,
         redriven_at: stored.redriven_at.map(Timestamp),
     })
@@ -399,6 +424,7 @@ mod tests {
             Event::TaskHeartbeat { task },
             Event::TimerFired { timer: TimerId(u64::MAX) },
             Event::MapRunStarted { map_run, arn: text("arn") },
+            Event::MapRunRedriven { map_run, arn: text("arn"), redrive_count: 2 },
             Event::MapRunSucceeded { map_run, output: json!([]) },
             Event::MapRunFailed { map_run, error: text("E"), cause: text("") },
             Event::Redriven,

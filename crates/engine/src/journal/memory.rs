@@ -28,6 +28,8 @@ struct Rows {
     executions: Vec<ExecutionRecord>,
     events: HashMap<ExecutionId, Vec<(Timestamp, Event)>>,
     history: HashMap<ExecutionId, Vec<HistoryRow>>,
+    /// By whose token, and when.
+    redrives: Vec<(ExecutionId, String, Timestamp)>,
     map_runs: Vec<MapRunRecord>,
     invocations: Vec<InvocationRow>,
 }
@@ -81,14 +83,22 @@ impl Journal for MemoryJournal {
                         record.stopped_at = Some(at);
                     }
                 }
-                Write::ExecutionRedriven { execution, at, redrive_count } => {
+                Write::ExecutionRedriven { execution, at, redrive_count, run_redrives, client_token } => {
+                    rows.redrives.extend(client_token.map(|token| (execution, token, at)));
                     for record in rows.executions.iter_mut().filter(|record| record.id == execution) {
                         record.status = Status::Running;
                         (record.output, record.error, record.cause, record.stopped_at) = (None, None, None, None);
                         (record.redrive_count, record.redriven_at) = (redrive_count, Some(at));
+                        record.run_redrives = run_redrives;
                     }
                 }
                 Write::MapRun(record) => rows.map_runs.push(*record),
+                Write::MapRunRedriven { map_run, details } => {
+                    for record in rows.map_runs.iter_mut().filter(|record| record.row == map_run) {
+                        (record.status, record.stopped_at) = (Status::Running, None);
+                        record.details = MapRunDetails::clone(&details);
+                    }
+                }
                 Write::MapRunChanged { map_run, status, stopped_at, details } => {
                     for record in rows.map_runs.iter_mut().filter(|record| record.row == map_run) {
                         record.status = status;
@@ -162,9 +172,17 @@ impl Reader for MemoryJournal {
             is_of
                 && before.is_none_or(|before| record.id < before)
                 && filter.status.is_none_or(|status| record.status == status)
+                && filter.awaiting.is_none_or(|awaiting| awaiting.includes(record.status, record.run_redrives))
                 && filter.is_redriven.is_none_or(|redriven| redriven == (record.redrive_count > 0))
         });
         Ok(wanted.take(limit).map(ExecutionSummary::from).collect())
+    }
+
+    fn redriven_by(&self, execution: ExecutionId, client_token: &str) -> Result<Option<Timestamp>, Error> {
+        let rows = self.rows();
+        let mut found = rows.redrives.iter().rev();
+        let found = found.find(|(id, token, _)| *id == execution && token == client_token);
+        Ok(found.map(|(_, _, at)| *at))
     }
 
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
@@ -242,7 +260,13 @@ impl Reader for MemoryJournal {
             let parent = record.parent.filter(|parent| parent.map_run == map_run)?;
             let batch = record.input.get("Items").and_then(serde_json::Value::as_array).filter(|_| is_batched);
             let items = batch.map_or(1, |items| items.len() as u64);
-            Some(ChildState { id: record.id, item_index: parent.item_index, items, status: record.status })
+            Some(ChildState {
+                id: record.id,
+                item_index: parent.item_index,
+                items,
+                status: record.status,
+                run_redrives: record.run_redrives,
+            })
         };
         let mut states: Vec<ChildState> = rows.executions.iter().filter_map(state).collect();
         states.sort_by_key(|state| state.item_index);

@@ -1,29 +1,54 @@
 //! Bringing journals of older versions up to date, in place and in one transaction.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, params};
 
 use super::sqlite;
 use crate::names::Naming;
 use crate::registry::tables;
 
-/// The schema of the first version that was released.
-pub(crate) const FIRST_VERSION: i32 = 1;
+/// The older schemas that can be brought up to date.
+pub(crate) const KNOWN: Range<i32> = 1..3;
 
-/// Schema 1 kept one definition per state machine, and executions referred to it by ARN.
-pub(crate) fn from_first(connection: &Connection, version: i32) -> rusqlite::Result<()> {
+/// Brings a journal up to date, whichever known schema it has.
+pub(crate) fn bring_up_to_date(connection: &Connection) -> rusqlite::Result<()> {
+    if !KNOWN.contains(&version_of(connection)?) {
+        return Ok(());
+    }
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let migrated = migrate_first(connection, version);
-    // An error below leaves the file as it was.
+    let migrated = migrate(connection);
+    // An error leaves the file as it was.
     connection.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     migrated
 }
 
-fn migrate_first(connection: &Connection, version: i32) -> rusqlite::Result<()> {
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     // Another process may have done it in the meantime.
-    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found != FIRST_VERSION {
-        return Ok(());
+    let mut version = version_of(connection)?;
+    while KNOWN.contains(&version) {
+        match version {
+            1 => from_1(connection)?,
+            _ => from_2(connection)?,
+        }
+        version += 1;
+        connection.pragma_update(None, "user_version", version)?;
     }
+    Ok(())
+}
+
+fn version_of(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Schema 2 did not know which children a redriven map run has begun again, nor clients' tokens.
+fn from_2(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("ALTER TABLE executions ADD COLUMN run_redrives INTEGER NOT NULL DEFAULT 0;")?;
+    connection.execute_batch(sqlite::REDRIVES_SCHEMA)
+}
+
+/// Schema 1 kept one definition per state machine, and executions referred to it by ARN.
+fn from_1(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("ALTER TABLE state_machines RENAME TO state_machines_1")?;
     connection.execute_batch(tables::SCHEMA)?;
     connection.execute(
@@ -60,6 +85,5 @@ fn migrate_first(connection: &Connection, version: i32) -> rusqlite::Result<()> 
                            json_group_array(json_array(id, previous_id, at, name, json(details)) ORDER BY id) AS rows \
                     FROM history_1 GROUP BY execution) USING (execution); \
          DROP TABLE events_1; DROP TABLE history_1;",
-    )?;
-    connection.pragma_update(None, "user_version", version)
+    )
 }

@@ -20,7 +20,7 @@ mod reader;
 pub mod sqlite;
 pub mod suite;
 
-pub use reader::{ExecutionFilter, ExecutionSummary, ExecutionsOf, ItemCounts, Reader};
+pub use reader::{Awaiting, ExecutionFilter, ExecutionSummary, ExecutionsOf, ItemCounts, Reader};
 
 /// An execution's row in the journal. Allocated by the engine, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +108,8 @@ pub struct ExecutionRecord {
     pub processor: Option<String>,
     /// The item of a child execution.
     pub parent: Option<Parent>,
+    /// Of a child: how often its map run had been redriven when it began last.
+    pub run_redrives: u32,
     /// Its input.
     pub input: Value,
     /// What the one who started it wants to find again; the engine never looks inside.
@@ -166,8 +168,10 @@ pub struct MapRunDetails {
     pub counts: MapRunCounts,
     /// The etag of the object that its items are read from.
     pub etag: Option<String>,
+    /// How many items a reader has found, once it has found them all.
+    pub items_read: Option<u64>,
     /// How often it was redriven.
-    pub redrive_count: u64,
+    pub redrive_count: u32,
     /// When it was redriven last.
     pub redriven_at: Option<Timestamp>,
 }
@@ -201,6 +205,10 @@ pub struct Counts {
     pub failed: u64,
     pub timed_out: u64,
     pub aborted: u64,
+    /// Those that ended without success and wait for the redrive of their map run.
+    pub pending_redrive: u64,
+    /// Of those that failed, timed out or were aborted, the ones that a redrive did not run again because it could not.
+    pub not_redrivable: u64,
 }
 
 impl Counts {
@@ -211,12 +219,17 @@ impl Counts {
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.pending + self.running + self.ended()
+        self.pending + self.running + self.pending_redrive + self.ended()
     }
 
     /// So many that ran have ended.
     pub(crate) fn end(&mut self, status: Status, count: u64) {
         self.running = self.running.saturating_sub(count);
+        self.add(status, count);
+    }
+
+    /// So many have ended so.
+    pub(crate) fn add(&mut self, status: Status, count: u64) {
         *match status {
             Status::Succeeded => &mut self.succeeded,
             Status::Failed | Status::Running => &mut self.failed,
@@ -237,6 +250,8 @@ pub struct ChildState {
     pub items: u64,
     /// How far it has come.
     pub status: Status,
+    /// How often its map run had been redriven when it began last.
+    pub run_redrives: u32,
 }
 
 /// One event of an execution's history, as people and the API see it.
@@ -310,10 +325,18 @@ pub enum Write {
     History { execution: ExecutionId, event: Box<HistoryEvent> },
     /// An execution ended.
     ExecutionEnded { execution: ExecutionId, at: Timestamp, ending: Ending },
-    /// An execution that had ended goes on.
-    ExecutionRedriven { execution: ExecutionId, at: Timestamp, redrive_count: u32 },
+    /// An execution that had ended goes on. Of a child, `run_redrives` is that of its map run; a client's token is kept.
+    ExecutionRedriven {
+        execution: ExecutionId,
+        at: Timestamp,
+        redrive_count: u32,
+        run_redrives: u32,
+        client_token: Option<String>,
+    },
     /// A map run was created.
     MapRun(Box<MapRunRecord>),
+    /// A map run that had ended goes on.
+    MapRunRedriven { map_run: MapRunRow, details: Box<MapRunDetails> },
     /// A map run has come further, or ended.
     MapRunChanged { map_run: MapRunRow, status: Status, stopped_at: Option<Timestamp>, details: Box<MapRunDetails> },
     /// A task's attempt finished.

@@ -19,6 +19,25 @@ pub struct ExecutionFilter {
     pub status: Option<Status>,
     /// Only those that were redriven, or only those that were not.
     pub is_redriven: Option<bool>,
+    /// Of the children of a map run that is being redriven: only those that wait for it, or only the others.
+    pub awaiting: Option<Awaiting>,
+}
+
+/// Children of a map run that is being redriven for the `redrive`th time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awaiting {
+    /// How often the map run was redriven, this time included.
+    pub redrive: u32,
+    /// Those that ended without success before and have not begun again, or those for which that is not so.
+    pub is_awaiting: bool,
+}
+
+impl Awaiting {
+    /// Whether a child is meant.
+    pub fn includes(&self, status: Status, run_redrives: u32) -> bool {
+        let has_ended_badly = !matches!(status, Status::Running | Status::Succeeded);
+        (has_ended_badly && run_redrives < self.redrive) == self.is_awaiting
+    }
 }
 
 /// Whose executions to list.
@@ -53,6 +72,8 @@ pub struct ExecutionSummary {
     pub alias_arn: Option<String>,
     /// The item of a child execution.
     pub parent: Option<Parent>,
+    /// Of a child: how often its map run had been redriven when it began last.
+    pub run_redrives: u32,
     /// How far it has come.
     pub status: Status,
     /// The error's name, if it ended with one.
@@ -79,6 +100,7 @@ impl From<&ExecutionRecord> for ExecutionSummary {
             version_arn: record.version_arn.clone(),
             alias_arn: record.alias_arn.clone(),
             parent: record.parent,
+            run_redrives: record.run_redrives,
             status: record.status,
             error: record.error.clone(),
             cause: record.cause.clone(),
@@ -133,6 +155,9 @@ pub trait Reader: Send + Sync {
         limit: usize,
     ) -> Result<Vec<ExecutionSummary>, Error>;
 
+    /// When an execution was redriven by a caller who gave this token, last.
+    fn redriven_by(&self, execution: ExecutionId, client_token: &str) -> Result<Option<Timestamp>, Error>;
+
     /// All events of an execution, in order.
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error>;
 
@@ -183,6 +208,12 @@ pub trait Reader: Send + Sync {
     fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error>;
 }
 
+impl std::fmt::Debug for dyn Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
 impl ItemCounts {
     /// Counts one more.
     pub(crate) fn add(&mut self, status: Status, count: u64) {
@@ -199,6 +230,6 @@ impl ItemCounts {
 impl ExecutionFilter {
     /// All executions that are not children.
     pub fn everyone() -> Self {
-        Self { of: ExecutionsOf::Everyone, status: None, is_redriven: None }
+        Self { of: ExecutionsOf::Everyone, status: None, is_redriven: None, awaiting: None }
     }
 }

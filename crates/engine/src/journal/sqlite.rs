@@ -13,16 +13,16 @@ use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
 use super::{
-    Batch, ChildRecord, ChildState, Ending, Error, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionSummary,
-    ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord, MapRunRow, Parent,
-    Reader, Status, Write, codec, migrate,
+    Awaiting, Batch, ChildRecord, ChildState, Ending, Error, ExecutionFilter, ExecutionId, ExecutionRecord,
+    ExecutionSummary, ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord,
+    MapRunRow, Parent, Reader, Status, Write, codec, migrate,
 };
 use crate::registry::{MachineKind, Resources, Revision, RevisionRow, tables};
 
 /// `PRAGMA application_id` of a journal: "star" in ASCII.
 const APPLICATION_ID: i32 = 0x7374_6172;
 /// `PRAGMA user_version`: raised whenever the schema changes, never reused.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 /// From this size on, what one batch adds to an execution goes on in the next row of the log.
 const CHUNK_BYTES: usize = 128 * 1024;
 /// Statements that a connection keeps ready.
@@ -57,6 +57,15 @@ CREATE VIEW history AS
          value -> 4 AS details
   FROM log, json_each(history);
 ";
+/// Redrives that were asked for with a client's token.
+pub(super) const REDRIVES_SCHEMA: &str = "
+CREATE TABLE redrives (
+  execution    INTEGER NOT NULL,
+  client_token TEXT NOT NULL,
+  at           INTEGER NOT NULL,
+  PRIMARY KEY (execution, client_token)
+) STRICT, WITHOUT ROWID;
+";
 const SCHEMA: &str = "
 CREATE TABLE executions (
   id                INTEGER PRIMARY KEY,
@@ -81,7 +90,8 @@ CREATE TABLE executions (
   started_at        INTEGER NOT NULL,
   stopped_at        INTEGER,
   redrive_count     INTEGER NOT NULL,
-  redriven_at       INTEGER
+  redriven_at       INTEGER,
+  run_redrives      INTEGER NOT NULL DEFAULT 0 -- of a child: how often its map run had been redriven when it began last
 ) STRICT;
 CREATE INDEX executions_by_map_run ON executions (map_run, item_index) WHERE map_run IS NOT NULL;
 CREATE INDEX executions_by_name ON executions (name) WHERE map_run IS NULL;
@@ -161,7 +171,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(setup)?;
     // A stranger's file is left as it is.
-    if tables > 0 && found_version(connection, path)? != migrate::FIRST_VERSION {
+    if tables > 0 && !migrate::KNOWN.contains(&found_version(connection, path)?) {
         check_version(connection, path)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(setup)?;
@@ -170,7 +180,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     if tables == 0 {
         let create = format!(
-            "BEGIN IMMEDIATE; {SCHEMA} {LOG_SCHEMA} {} PRAGMA application_id = {APPLICATION_ID}; \
+            "BEGIN IMMEDIATE; {SCHEMA} {LOG_SCHEMA} {REDRIVES_SCHEMA} {} PRAGMA application_id = {APPLICATION_ID}; \
              PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
             tables::SCHEMA
         );
@@ -180,8 +190,8 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
             let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
             synced.map_err(|source| open_error(path, &source.to_string()))?;
         }
-    } else if found_version(connection, path)? == migrate::FIRST_VERSION {
-        migrate::from_first(connection, SCHEMA_VERSION).map_err(setup)?;
+    } else {
+        migrate::bring_up_to_date(connection).map_err(setup)?;
     }
     check_version(connection, path)?;
     connection.execute_batch(MAP_RUN_DETAILS).map_err(setup)
@@ -206,7 +216,9 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     let hint = match version {
-        migrate::FIRST_VERSION => "an older one, which is brought up to date when a run or a server opens it",
+        version if migrate::KNOWN.contains(&version) => {
+            "an older one, which is brought up to date when a run or a server opens it"
+        }
         _ => "use the program that wrote it",
     };
     Err(open_error(path, &format!("schema version {version}, this program knows {SCHEMA_VERSION}; {hint}")))
@@ -281,11 +293,16 @@ impl Reader for SqliteReader {
             Some(false) => "AND redrive_count = 0",
             None => "",
         };
+        // A number, so it may be written into the statement.
+        let awaiting = filter.awaiting.map_or(String::new(), |Awaiting { redrive, is_awaiting }| {
+            let not = if is_awaiting { "" } else { "NOT" };
+            format!("AND {not} (status NOT IN ('RUNNING', 'SUCCEEDED') AND run_redrives < {redrive})")
+        });
         let sql = format!(
-            "SELECT id, arn, name, state_machine_arn, map_run, item_index, status, error, cause, \
-                    started_at, stopped_at, version_arn, alias_arn, redrive_count, redriven_at \
+            "SELECT id, arn, name, state_machine_arn, map_run, item_index, status, error, cause, started_at, \
+                    stopped_at, version_arn, alias_arn, redrive_count, redriven_at, run_redrives \
              FROM executions \
-             WHERE {of} AND id < ?2 AND (?3 IS NULL OR status = ?3) {redriven} ORDER BY id DESC LIMIT ?4"
+             WHERE {of} AND id < ?2 AND (?3 IS NULL OR status = ?3) {redriven} {awaiting} ORDER BY id DESC LIMIT ?4"
         );
         let before = before.map_or(i64::MAX, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
         let status = filter.status.map(Status::as_str);
@@ -298,6 +315,7 @@ impl Reader for SqliteReader {
                 version_arn: row.get(11)?,
                 alias_arn: row.get(12)?,
                 parent: parent(row, 4)?,
+                run_redrives: row.get(15)?,
                 status: self::status(row, 6)?,
                 error: row.get(7)?,
                 cause: row.get(8)?,
@@ -307,6 +325,12 @@ impl Reader for SqliteReader {
                 redriven_at: row.get::<_, Option<i64>>(14)?.map(Timestamp),
             })
         })
+    }
+
+    fn redriven_by(&self, execution: ExecutionId, client_token: &str) -> Result<Option<Timestamp>, Error> {
+        let sql = "SELECT at FROM redrives WHERE execution = ?1 AND client_token = ?2";
+        let found = self.select(sql, params![execution.0, client_token], |row| Ok(Timestamp(row.get(0)?)))?;
+        Ok(found.into_iter().next())
     }
 
     fn events(&self, execution: ExecutionId) -> Result<Vec<(Timestamp, Event)>, Error> {
@@ -406,14 +430,16 @@ impl Reader for SqliteReader {
 
     fn child_states(&self, map_run: MapRunRow, is_batched: bool) -> Result<Vec<ChildState>, Error> {
         let items = if is_batched { "coalesce(json_array_length(input, '$.Items'), 1)" } else { "1" };
-        let sql =
-            format!("SELECT id, item_index, {items}, status FROM executions WHERE map_run = ?1 ORDER BY item_index");
+        let sql = format!(
+            "SELECT id, item_index, {items}, status, run_redrives FROM executions WHERE map_run = ?1 ORDER BY item_index"
+        );
         self.select(&sql, params![map_run.0], |row| {
             Ok(ChildState {
                 id: ExecutionId(row.get(0)?),
                 item_index: row.get(1)?,
                 items: row.get(2)?,
                 status: status(row, 3)?,
+                run_redrives: row.get(4)?,
             })
         })
     }
@@ -526,7 +552,7 @@ impl SqliteReader {
         let sql = format!(
             "SELECT id, arn, name, state_machine_arn, processor, map_run, item_index, input, annotations, status, \
                     output, error, cause, started_at, stopped_at, payload_bytes_max, revision, version_arn, alias_arn, \
-                    kind, trace_header, redrive_count, redriven_at \
+                    kind, trace_header, redrive_count, redriven_at, run_redrives \
              FROM executions {filter}"
         );
         self.select(&sql, values, |row| {
@@ -544,6 +570,7 @@ impl SqliteReader {
                 redriven_at: row.get::<_, Option<i64>>(22)?.map(Timestamp),
                 processor: row.get(4)?,
                 parent: parent(row, 5)?,
+                run_redrives: row.get(23)?,
                 input: json(row, 7)?,
                 annotations: json(row, 8)?,
                 payload_bytes_max: row.get(15)?,
@@ -660,8 +687,10 @@ fn insert_execution(
     let mut statement = connection.prepare_cached(
         "INSERT INTO executions (id, arn, name, state_machine_arn, revision, version_arn, alias_arn, kind, \
                                  trace_header, processor, map_run, item_index, input, annotations, \
-                                 payload_bytes_max, started_at, redrive_count, status, output, error, cause, stopped_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+                                 payload_bytes_max, started_at, redrive_count, status, output, error, cause, stopped_at, \
+                                 run_redrives) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
+                 ?23)",
     )?;
     let inserted = statement.execute(params![
         record.id.0,
@@ -686,6 +715,7 @@ fn insert_execution(
         ending.and_then(|ending| ending.error.as_deref()),
         ending.and_then(|ending| ending.cause.as_deref()),
         end.map(|(at, _)| at.0),
+        record.run_redrives,
     ]);
     inserted.map(drop)
 }
@@ -707,13 +737,21 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
                 ":output": ending.output.as_ref().map(Value::to_string), ":cause": ending.cause,
             },
         ),
-        Write::ExecutionRedriven { execution, at, redrive_count } => run(
-            "UPDATE executions SET status = :status, output = NULL, error = NULL, cause = NULL, stopped_at = NULL, \
-                    redrive_count = :redrive_count, redriven_at = :at WHERE id = :id",
-            named_params! {
-                ":id": execution.0, ":status": Status::Running.as_str(), ":at": at.0, ":redrive_count": redrive_count,
-            },
-        ),
+        Write::ExecutionRedriven { execution, at, redrive_count, run_redrives, client_token } => {
+            run(
+                "UPDATE executions SET status = :status, output = NULL, error = NULL, cause = NULL, stopped_at = NULL, \
+                        redrive_count = :redrive_count, redriven_at = :at, run_redrives = :run_redrives WHERE id = :id",
+                named_params! {
+                    ":id": execution.0, ":status": Status::Running.as_str(), ":at": at.0,
+                    ":redrive_count": redrive_count, ":run_redrives": run_redrives,
+                },
+            )?;
+            let Some(client_token) = client_token else { return Ok(()) };
+            run(
+                "INSERT OR REPLACE INTO redrives (execution, client_token, at) VALUES (:id, :token, :at)",
+                named_params! { ":id": execution.0, ":token": client_token, ":at": at.0 },
+            )
+        }
         Write::MapRun(record) => {
             run(
                 "INSERT INTO map_runs (row, arn, execution, number, state, item_count, status, started_at) \
@@ -728,6 +766,16 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
             run(
                 "INSERT INTO map_run_details (row, details) VALUES (:row, :details)",
                 named_params! { ":row": record.row.0, ":details": codec::map_run_details_to_text(&record.details) },
+            )
+        }
+        Write::MapRunRedriven { map_run, details } => {
+            run(
+                "UPDATE map_runs SET status = :status, stopped_at = NULL WHERE row = :row",
+                named_params! { ":row": map_run.0, ":status": Status::Running.as_str() },
+            )?;
+            run(
+                "UPDATE map_run_details SET details = :details WHERE row = :row",
+                named_params! { ":row": map_run.0, ":details": codec::map_run_details_to_text(details) },
             )
         }
         Write::MapRunChanged { map_run, status, stopped_at, details } => {

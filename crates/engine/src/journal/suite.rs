@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use starmap_asl::{Event, EventKind, HistoryEvent, TaskId, Timestamp};
 
 use super::{
-    Batch, ChildState, Counts, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, HistoryRow,
-    InvocationRow, ItemCounts, Journal, MapRunCounts, MapRunDetails, MapRunLimits, MapRunRecord, MapRunRow, Parent,
-    Status, Write,
+    Awaiting, Batch, ChildState, Counts, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf,
+    HistoryRow, InvocationRow, ItemCounts, Journal, MapRunCounts, MapRunDetails, MapRunLimits, MapRunRecord, MapRunRow,
+    Parent, Status, Write,
 };
 use crate::registry::{Change, MachineKind, Revision, RevisionRow, StateMachineRecord};
 
@@ -56,8 +56,12 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
                 tolerated_failure_count: None,
                 tolerated_failure_percentage: Some(12.5),
             },
-            counts: MapRunCounts { items: Counts { pending: 1, ..Counts::default() }, children: Counts::default() },
+            counts: MapRunCounts {
+                items: Counts { pending: 1, pending_redrive: 2, ..Counts::default() },
+                children: Counts { pending_redrive: 3, not_redrivable: 4, ..Counts::default() },
+            },
             etag: Some("e".to_owned()),
+            items_read: Some(7),
             redrive_count: 1,
             redriven_at: Some(Timestamp(9)),
         },
@@ -125,7 +129,8 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     assert_eq!(journal.find_execution("name-2").unwrap(), Some(child.clone()));
     assert_eq!(journal.find_execution("none").unwrap(), None);
     let list = |of: ExecutionsOf, status, before| {
-        let listed = journal.executions(&ExecutionFilter { of, status, is_redriven: None }, before, 10).unwrap();
+        let listed =
+            journal.executions(&ExecutionFilter { of, status, ..ExecutionFilter::everyone() }, before, 10).unwrap();
         listed.into_iter().map(|summary| summary.id).collect::<Vec<_>>()
     };
     let of_machine = || ExecutionsOf::StateMachine("arn:machine".to_owned());
@@ -206,15 +211,24 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     assert_eq!(ended.stopped_at, Some(Timestamp(22)));
     assert_eq!(journal.map_runs(parent.id).unwrap()[0].stopped_at, Some(Timestamp(21)));
     assert_eq!(journal.map_runs(parent.id).unwrap()[0].details.redrive_count, 2);
-    let state = ChildState { id: child.id, item_index: 0, items: 1, status: Status::Succeeded };
+    let state = ChildState { id: child.id, item_index: 0, items: 1, status: Status::Succeeded, run_redrives: 0 };
     assert_eq!(journal.child_states(run.row, false).unwrap(), [state]);
     assert_eq!(journal.child_states(run.row, true).unwrap(), [state], "an input that is no batch is one item");
     assert_eq!(journal.children_page(run.row, None, 10).unwrap()[0].id, child.id);
     assert_eq!(journal.children_page(run.row, Some(0), 10).unwrap(), []);
 
     let mut writer = open();
-    let redriven = Write::ExecutionRedriven { execution: parent.id, at: Timestamp(30), redrive_count: 1 };
-    writer.append(&Batch { writes: vec![redriven] }).unwrap();
+    let redriven = |execution, at, redrive_count, run_redrives, token: Option<&str>| Write::ExecutionRedriven {
+        execution,
+        at: Timestamp(at),
+        redrive_count,
+        run_redrives,
+        client_token: token.map(str::to_owned),
+    };
+    writer.append(&Batch { writes: vec![redriven(parent.id, 30, 1, 0, Some("token"))] }).unwrap();
+    assert_eq!(journal.redriven_by(parent.id, "token").unwrap(), Some(Timestamp(30)));
+    assert_eq!(journal.redriven_by(parent.id, "other").unwrap(), None);
+    assert_eq!(journal.redriven_by(child.id, "token").unwrap(), None);
     let again = journal.execution(parent.id).unwrap().unwrap();
     assert_eq!(again, ExecutionRecord { redrive_count: 1, redriven_at: Some(Timestamp(30)), ..parent.clone() });
     let list = |is_redriven| {
@@ -222,6 +236,25 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         journal.executions(&filter, None, 10).unwrap().len()
     };
     assert_eq!((list(true), list(false)), (1, 0));
+
+    // A map run is redriven: its children wait for it until they begin again.
+    let failed = Ending { status: Status::Failed, output: None, error: None, cause: None };
+    let details = MapRunDetails { redrive_count: 1, ..run.details.clone() };
+    let ended = Write::ExecutionEnded { execution: child.id, at: Timestamp(31), ending: failed };
+    let again = Write::MapRunRedriven { map_run: run.row, details: Box::new(details.clone()) };
+    writer.append(&Batch { writes: vec![ended, again] }).unwrap();
+    let found = journal.map_run(run.row).unwrap().unwrap();
+    assert_eq!((found.status, found.stopped_at, found.details), (Status::Running, None, details));
+    let awaiting = |is_awaiting| {
+        let awaiting = Some(Awaiting { redrive: 1, is_awaiting });
+        let filter = ExecutionFilter { of: ExecutionsOf::MapRun(run.row), awaiting, ..ExecutionFilter::everyone() };
+        journal.executions(&filter, None, 10).unwrap().len()
+    };
+    assert_eq!((awaiting(true), awaiting(false)), (1, 0));
+    writer.append(&Batch { writes: vec![redriven(child.id, 32, 1, 1, None)] }).unwrap();
+    assert_eq!((awaiting(true), awaiting(false)), (0, 1));
+    assert_eq!(journal.child_states(run.row, false).unwrap()[0].run_redrives, 1);
+    assert_eq!(journal.execution(child.id).unwrap().unwrap().run_redrives, 1);
 }
 
 fn execution(id: u64, parent: Option<Parent>) -> ExecutionRecord {
@@ -239,6 +272,7 @@ fn execution(id: u64, parent: Option<Parent>) -> ExecutionRecord {
         redriven_at: None,
         processor: parent.map(|_| "/States/Map/ItemProcessor".to_owned()),
         parent,
+        run_redrives: 0,
         input: json!({ "bucket": "with spaces", "n": 1 }),
         annotations: Value::Null,
         payload_bytes_max: Some(262_144),

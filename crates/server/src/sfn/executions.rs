@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use starmap_asl::Timestamp;
 use starmap_engine::core::not_redrivable;
-use starmap_engine::journal::{ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, Status};
+use starmap_engine::journal::{
+    Awaiting, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, MapRunRecord, Status,
+};
 use starmap_engine::names::invalid_name;
 use starmap_engine::registry::{MachineKind, Revision};
 use starmap_engine::{Error, INPUT_TEXT, NewExecution};
@@ -23,6 +25,7 @@ use crate::wire::values::{data_details, object, time};
 /// Characters of an input.
 pub(super) const PAYLOAD: Is = Is::Secret(0, PAYLOAD_BYTES_MAX);
 const STATUSES: Is = Is::OneOf(&["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"]);
+const PENDING_REDRIVE: &str = "PENDING_REDRIVE";
 const REDRIVE_FILTER: Is = Is::OneOf(&["REDRIVEN", "NOT_REDRIVEN"]);
 const TRACE_HEADER: Is = Is::Length(0, 256);
 
@@ -154,13 +157,15 @@ impl StepFunctions {
     pub(super) fn describe_execution(&self, one: &One) -> Answer {
         let record = self.named_execution(&one.arn)?;
         let mut described = self.payloads(&record, one.has_data);
-        let map_run = self.map_run_of(&record)?;
-        let (status, reason) = redrive_status(&record, self.now());
+        let run = self.map_run_of(&record)?;
+        let status = status_told(record.status, record.run_redrives, run.as_ref().and_then(redrive_of));
+        let map_run = run.map(|run| run.arn);
+        let (redrive_status, reason) = redrive_status(&record, self.now());
         let members = object([
             ("executionArn", Some(Value::from(record.arn.as_str()))),
             ("stateMachineArn", Some(Value::String(state_machine_of(&record)))),
             ("name", Some(Value::from(record.name.as_str()))),
-            ("status", Some(Value::from(record.status.as_str()))),
+            ("status", Some(Value::from(status))),
             ("startDate", Some(time(record.started_at))),
             ("stopDate", record.stopped_at.map(time)),
             ("traceHeader", record.trace_header.clone().map(Value::String)),
@@ -169,7 +174,7 @@ impl StepFunctions {
             ("stateMachineAliasArn", record.alias_arn.clone().map(Value::String)),
             ("redriveCount", Some(Value::from(record.redrive_count))),
             ("redriveDate", record.redriven_at.map(time)),
-            ("redriveStatus", Some(Value::from(status))),
+            ("redriveStatus", Some(Value::from(redrive_status))),
             ("redriveStatusReason", reason.map(Value::String)),
         ]);
         described.extend(members.as_object().cloned().unwrap_or_default());
@@ -205,8 +210,8 @@ impl StepFunctions {
         if let Some(label) = label_of(&record) {
             described.insert("label".to_owned(), Value::from(label));
         }
-        if let Some(map_run) = self.map_run_of(&record)? {
-            described.insert("mapRunArn".to_owned(), Value::String(map_run));
+        if let Some(run) = self.map_run_of(&record)? {
+            described.insert("mapRunArn".to_owned(), Value::String(run.arn));
         }
         Ok(Value::Object(described))
     }
@@ -231,6 +236,7 @@ impl StepFunctions {
     }
 
     pub(super) fn list_executions(&self, list: &List) -> Answer {
+        let mut redrive = None;
         let of = match (&list.state_machine, &list.map_run) {
             (Some(arn), None) => self.executions_of_machine(arn)?,
             (None, Some(arn)) => {
@@ -238,7 +244,9 @@ impl StepFunctions {
                     return Err(wrong_kind(arn));
                 }
                 let run = self.reader.map_run_by_arn(arn).map_err(unreadable)?;
-                ExecutionsOf::MapRun(run.ok_or_else(|| resource_not_found(arn))?.row)
+                let run = run.ok_or_else(|| resource_not_found(arn))?;
+                redrive = redrive_of(&run);
+                ExecutionsOf::MapRun(run.row)
             }
             _ => {
                 let message = "Exactly one of stateMachineArn and mapRunArn must be specified";
@@ -249,18 +257,27 @@ impl StepFunctions {
         let now = self.now();
         let before = paging::key(&question, list.token.as_deref(), now)?;
         let before = before.and_then(|key| key.parse().ok()).map(ExecutionId);
-        let status = match list.status.as_deref() {
-            // No execution waits for its redrive here.
-            Some("PENDING_REDRIVE") => return Ok(json!({ "executions": [] })),
-            status => status.and_then(Status::parse),
+        let is_pending = list.status.as_deref() == Some(PENDING_REDRIVE);
+        if is_pending && list.map_run.is_none() {
+            // https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html, read 2026-11.
+            let message = "The statusFilter PENDING_REDRIVE can only be used with a mapRunArn";
+            return Err(ApiError::new("ValidationException", message));
+        }
+        let status = list.status.as_deref().and_then(Status::parse);
+        let awaiting = match (is_pending, status, redrive) {
+            (true, _, None) => return Ok(json!({ "executions": [] })),
+            (true, _, Some(redrive)) => Some(Awaiting { redrive, is_awaiting: true }),
+            (false, Some(_), Some(redrive)) => Some(Awaiting { redrive, is_awaiting: false }),
+            (false, ..) => None,
         };
         let is_redriven = list.redrive.as_deref().map(|filter| filter == "REDRIVEN");
-        let filter = ExecutionFilter { of, status, is_redriven };
+        let filter = ExecutionFilter { of, status, is_redriven, awaiting };
         let mut found = self.reader.executions(&filter, before, list.size + 1).map_err(unreadable)?;
         let has_more = found.len() > list.size;
         found.truncate(list.size);
         let last = found.last().filter(|_| has_more).map(|last| last.id.to_string());
         let listed = found.into_iter().map(|record| {
+            let status = status_told(record.status, record.run_redrives, redrive);
             let label = label_in(&record.arn);
             let machine = match label.filter(|_| record.parent.is_some()) {
                 Some(label) => format!("{}/{label}", record.state_machine_arn),
@@ -270,7 +287,7 @@ impl StepFunctions {
                 ("executionArn", Some(Value::String(record.arn.clone()))),
                 ("stateMachineArn", Some(Value::String(machine))),
                 ("name", Some(Value::String(record.name))),
-                ("status", Some(Value::from(record.status.as_str()))),
+                ("status", Some(Value::from(status))),
                 ("startDate", Some(time(record.started_at))),
                 ("stopDate", record.stopped_at.map(time)),
                 ("mapRunArn", list.map_run.clone().map(Value::String)),
@@ -316,10 +333,9 @@ impl StepFunctions {
         found.ok_or_else(|| execution_does_not_exist(arn))
     }
 
-    fn map_run_of(&self, record: &ExecutionRecord) -> Result<Option<String>, ApiError> {
+    fn map_run_of(&self, record: &ExecutionRecord) -> Result<Option<MapRunRecord>, ApiError> {
         let Some(parent) = record.parent else { return Ok(None) };
-        let run = self.reader.map_run(parent.map_run).map_err(unreadable)?;
-        Ok(run.map(|run| run.arn))
+        self.reader.map_run(parent.map_run).map_err(unreadable)
     }
 }
 
@@ -347,6 +363,20 @@ fn state_machine_of(record: &ExecutionRecord) -> String {
         Some(label) => format!("{}/{label}", record.state_machine_arn),
         None => record.state_machine_arn.clone(),
     }
+}
+
+/// How often a map run has been redriven, if that is what it is doing.
+fn redrive_of(run: &MapRunRecord) -> Option<u32> {
+    (run.status == Status::Running && run.details.redrive_count > 0).then_some(run.details.redrive_count)
+}
+
+/// An execution's status, also that of a child which waits until its map run, being redriven, has room for it.
+///
+/// # Source
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html>, read 2026-11
+fn status_told(status: Status, run_redrives: u32, redrive: Option<u32>) -> &'static str {
+    let awaits = redrive.map(|redrive| Awaiting { redrive, is_awaiting: true });
+    if awaits.is_some_and(|awaits| awaits.includes(status, run_redrives)) { PENDING_REDRIVE } else { status.as_str() }
 }
 
 /// The label of the Map that a child execution belongs to.

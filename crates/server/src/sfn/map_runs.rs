@@ -84,8 +84,8 @@ impl StepFunctions {
                 Some(Value::from(details.limits.tolerated_failure_percentage.unwrap_or(0.0))),
             ),
             ("toleratedFailureCount", Some(Value::from(details.limits.tolerated_failure_count.unwrap_or(0)))),
-            ("itemCounts", Some(counts(&details.counts.items, has_results))),
-            ("executionCounts", Some(counts(&details.counts.children, has_results))),
+            ("itemCounts", Some(counts(&details.counts.items, has_results, details.redrive_count > 0))),
+            ("executionCounts", Some(counts(&details.counts.children, has_results, details.redrive_count > 0))),
             // As recorded: nothing is said of redrives before the first one.
             ("redriveCount", (details.redrive_count > 0).then(|| Value::from(details.redrive_count))),
             ("redriveDate", details.redriven_at.map(time)),
@@ -148,10 +148,17 @@ fn status(status: Status) -> &'static str {
     }
 }
 
-fn counts(counts: &Counts, has_results: bool) -> Value {
-    json!({
+/// Those that wait for their redrive are counted there and not by how they ended.
+/// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_MapRunExecutionCounts.html>, read 2026-11.
+fn counts(counts: &Counts, has_results: bool, is_redriven: bool) -> Value {
+    let mut told = json!({
         "pending": counts.pending, "running": counts.running, "succeeded": counts.succeeded, "failed": counts.failed,
-        "timedOut": counts.timed_out, "aborted": counts.aborted, "total": counts.pending + counts.running + counts.ended(),
+        "timedOut": counts.timed_out, "aborted": counts.aborted, "total": counts.total(),
         "resultsWritten": if has_results { counts.ended() } else { 0 },
-    })
+    });
+    if is_redriven {
+        told["failuresNotRedrivable"] = counts.not_redrivable.into();
+        told["pendingRedrive"] = counts.pending_redrive.into();
+    }
+    told
 }

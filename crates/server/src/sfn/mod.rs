@@ -38,7 +38,6 @@ pub struct StepFunctions {
     engine: Arc<Engine>,
     reader: Arc<dyn Reader>,
     clock: Arc<dyn Clock>,
-    redriven: redrive::Redriven,
 }
 
 impl std::fmt::Debug for StepFunctions {
@@ -51,7 +50,7 @@ impl StepFunctions {
     /// Serves an engine.
     pub fn new(engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
         let reader = engine.reader();
-        Self { engine, reader, clock, redriven: redrive::Redriven::default() }
+        Self { engine, reader, clock }
     }
 
     /// Carries out an action; `body` is the JSON text of its members, and so is the answer.

@@ -46,11 +46,16 @@ pub struct Api {
 impl Api {
     /// Opens the journal in a folder.
     pub fn open(folder: &Path) -> Self {
+        Self::open_with(folder, Arc::new(NoFunctions))
+    }
+
+    /// The same, with functions.
+    pub fn open_with(folder: &Path, invoker: Arc<dyn Invoker>) -> Self {
         let now = AtomicI64::new(1_700_000_000_000);
         let clock = Arc::new(move || Timestamp(now.fetch_add(1, Ordering::Relaxed)));
         let engine = Engine::start(Parts {
             journal: Box::new(SqliteJournal::open(&folder.join("journal.sqlite")).unwrap()),
-            invoker: Arc::new(NoFunctions),
+            invoker,
             objects: Arc::new(NoObjects),
             services: Arc::new(NoServices),
             clock: Arc::clone(&clock) as _,
