@@ -8,10 +8,12 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 
 mod layers;
+mod planted;
 
 const USAGE: &str = "usage: cargo xtask check      format, lints, layers, tests (all of it)
        cargo xtask layers     only the arrows between crates
-       cargo xtask tests      only the tests";
+       cargo xtask tests      only the tests
+       cargo xtask planted-bugs [NAME…]   plant each known bug in a copy: the simulation must catch it";
 
 /// What the tests need from PyPI, in versions that are known to work: the S3 server that the store is tested against,
 /// and AWS's own clients, which are tested against `starmap serve`.
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Some("check") => check(),
         Some("layers") => layers::check(),
         Some("tests") => tests(),
+        Some("planted-bugs") => planted::check(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -186,6 +186,9 @@ pub(crate) struct Driver {
     attempts: u64,
 }
 
+/// From so many timers on, those that were disarmed are swept away.
+const TIMERS_SWEPT_FROM: usize = 4_096;
+
 /// What is told to callers once the turn is durable.
 type Answer = Box<dyn FnOnce()>;
 
@@ -588,6 +591,11 @@ impl Driver {
             }
             Effect::DisarmTimer { execution, timer } => {
                 self.armed.remove(&(execution, timer));
+                // Those that are not armed any more would stay until they are due: a million of them in a large map.
+                if self.timers.len() > TIMERS_SWEPT_FROM.max(2 * self.armed.len()) {
+                    let armed = &self.armed;
+                    self.timers.retain(|Reverse((_, execution, timer))| armed.contains(&(*execution, *timer)));
+                }
             }
             Effect::ReadItems { map_run, redrive_count, request, from } => {
                 self.read_items(map_run, redrive_count, request, from);

@@ -134,25 +134,41 @@ async fn a_redriven_run_reads_on_and_writes_everything_anew() {
     let file = |kind: &str| format!("{}/{kind}_0.json", failed.arn.rsplit(':').next().unwrap());
     assert_eq!(bucket.json(&file("PENDING")).as_array().unwrap().len(), 3);
 
-    // What was not read must come from the same object.
     calls.repair();
-    bucket.0.lock().unwrap().insert("items.jsonl".to_owned(), Bytes::from(lines(13)));
-    let ending = redrive(&engine, &failed).await;
-    assert_eq!(ending.error.as_deref(), Some("States.ItemReaderFailed"), "{:?}", ending.cause);
-    bucket.0.lock().unwrap().insert("items.jsonl".to_owned(), Bytes::from(lines(12)));
     let ending = redrive(&engine, &failed).await;
     assert_eq!(ending.status, Status::Succeeded, "{:?}", ending.cause);
     let firsts: BTreeSet<u64> = calls.asked().iter().filter_map(|batch| batch["Items"][0]["n"].as_u64()).collect();
     assert_eq!(firsts, BTreeSet::from([4, 6, 8, 10]), "REDRIVE-1: what succeeded before is not run again");
     assert_eq!(calls.asked().len(), 4, "each once");
     let done = only_run(&engine, failed.execution);
-    assert_eq!(done.details.redrive_count, 2);
+    assert_eq!(done.details.redrive_count, 1);
     let manifest = bucket.json(&format!("{}/manifest.json", failed.arn.rsplit(':').next().unwrap()));
     assert_eq!((&manifest["ResultFiles"]["FAILED"], &manifest["ResultFiles"]["PENDING"]), (&json!([]), &json!([])));
     let written = bucket.json(&file("SUCCEEDED"));
     let redrives: Vec<u64> =
         written.as_array().unwrap().iter().filter_map(|one| one["RedriveCount"].as_u64()).collect();
     assert_eq!(redrives, [0, 0, 1, 0, 0, 0], "all six children, in order");
+    engine.shutdown().await;
+}
+
+/// What was not read comes from the same object, or the run fails once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redriven_run_does_not_mix_objects() {
+    let bucket = Bucket::with(&[("items.jsonl", lines(12))]);
+    let calls = Calls::default();
+    let engine = engine(&MemoryJournal::default(), &bucket, calls.answer(|item| item["n"] == 4));
+    let definition = machine(json!({
+        "ItemReader": reader("items.jsonl", json!({ "InputType": "JSONL" })), "MaxConcurrency": 1,
+    }));
+    let (_, failed) = run(&engine, &definition, json!({})).await;
+    calls.repair();
+    bucket.0.lock().unwrap().insert("items.jsonl".to_owned(), Bytes::from(lines(13)));
+    let ending = redrive(&engine, &failed).await;
+    assert_eq!(ending.error.as_deref(), Some("States.ItemReaderFailed"), "{:?}", ending.cause);
+    bucket.0.lock().unwrap().insert("items.jsonl".to_owned(), Bytes::from(lines(12)));
+    let ending = redrive(&engine, &failed).await;
+    assert_eq!(ending.output.map(|output| output.as_array().unwrap().len()), Some(12), "{:?}", ending.cause);
+    assert_eq!(only_run(&engine, failed.execution).details.redrive_count, 2);
     engine.shutdown().await;
 }
 
@@ -237,5 +253,28 @@ async fn too_much_data_makes_a_new_run() {
     let ending = redrive(&engine, &failed).await;
     assert_eq!(ending.output, Some(json!(["x", "x", "x"])));
     assert_eq!(engine.reader().map_runs(failed.execution).unwrap().len(), 2);
+    engine.shutdown().await;
+}
+
+/// A child that is redriven redrives the map run that it had itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn map_runs_in_map_runs_are_redriven_too() {
+    let calls = Calls::default();
+    let engine = engine(&MemoryJournal::default(), &Bucket::with(&[]), calls.answer(|item| item == 11));
+    let inner: Value = serde_json::from_str(&machine(json!({ "MaxConcurrency": 1, "Label": "Inner" }))).unwrap();
+    let mut outer: Value = serde_json::from_str(&machine(json!({ "MaxConcurrency": 1 }))).unwrap();
+    let processor = &mut outer["States"]["Each"]["ItemProcessor"];
+    (processor["StartAt"], processor["States"]) = (json!("Inside"), json!({ "Inside": inner["States"]["Each"] }));
+    let items = json!([[0, 1], [10, 11, 12], [20]]);
+    let (ending, failed) = run(&engine, &outer.to_string(), items.clone()).await;
+    assert_eq!(ending.status, Status::Failed);
+    assert_eq!(calls.asked(), [0, 1, 10, 11]);
+    calls.repair();
+    let ending = redrive(&engine, &failed).await;
+    assert_eq!(ending.status, Status::Succeeded, "{:?}", ending.cause);
+    assert_eq!(calls.asked(), [11, 12, 20], "REDRIVE-1: what succeeded before is not run again");
+    assert_eq!(ending.output.unwrap()[1][0], json!({ "did": 10 }));
+    let children = engine.reader().children_page(failed.row, None, 10).unwrap();
+    assert_eq!(only_run(&engine, children[1].id).details.redrive_count, 1);
     engine.shutdown().await;
 }

@@ -164,15 +164,15 @@ impl Core {
         turn: &mut Turn,
         queue: &mut Queue,
     ) {
-        let brought_back = self.bring_back_child(at, row, child, turn, queue).unwrap_or_else(|error| {
+        let left = self.bring_back_child(at, row, child, turn, queue).unwrap_or_else(|error| {
             tracing::error!(execution = child.id.0, %error, "a child of a map run can't be redriven");
             self.executions.remove(&child.id);
-            Err(Ending { status: child.status, output: None, error: None, cause: None })
+            Some(Ending { status: child.status, output: None, error: None, cause: None })
         });
         let Some(run) = self.map_runs.get_mut(&row) else { return };
-        match brought_back {
-            Ok(()) => run.redriven(),
-            Err(ending) => run.not_redrivable(&ending),
+        match left {
+            None => run.redriven(),
+            Some(ending) => run.not_redrivable(&ending),
         }
         self.changed_map_runs.insert(row);
     }
@@ -185,22 +185,22 @@ impl Core {
         child: Halted,
         turn: &mut Turn,
         queue: &mut Queue,
-    ) -> Result<Result<(), Ending>, journal::Error> {
+    ) -> Result<Option<Ending>, journal::Error> {
         let id = child.id;
         let journal = Arc::clone(&self.journal);
         let record = journal.execution(id)?.ok_or_else(|| missing(id, "no such row"))?;
         let run = self.map_runs.get(&row);
         let parent = run.and_then(|run| self.executions.get(&run.parent));
-        let (Some(run), Some(parent)) = (run, parent) else { return Ok(Err(ending_of(&record))) };
+        let (Some(run), Some(parent)) = (run, parent) else { return Ok(Some(ending_of(&record))) };
         if not_redrivable(&record, at).is_some() {
-            return Ok(Err(ending_of(&record)));
+            return Ok(Some(ending_of(&record)));
         }
         let (processor, run_redrives) = (run.processor.clone(), run.redrive_count);
         let (revision, nesting) = (Arc::clone(&parent.revision), parent.nesting + 1);
         self.reload(journal.as_ref(), &record, processor, revision, nesting, turn, queue, &mut Vec::new())?;
         if !self.executions.get(&id).is_some_and(|live| live.execution.is_redrivable()) {
             self.executions.remove(&id);
-            return Ok(Err(ending_of(&record)));
+            return Ok(Some(ending_of(&record)));
         }
         turn.batch.writes.push(Write::ExecutionRedriven {
             execution: id,
@@ -210,6 +210,6 @@ impl Core {
             client_token: None,
         });
         queue.push_back((id, Event::Redriven));
-        Ok(Ok(()))
+        Ok(None)
     }
 }

@@ -125,6 +125,10 @@ fn check_map_run(world: &World, run: &MapRunRecord) {
             Status::Aborted => &mut counted.aborted,
         } += 1;
     }
+    for child in world.journal.children_page(run.row, None, usize::MAX).unwrap() {
+        let (count, of_run) = (child.redrive_count, run.details.redrive_count);
+        assert!(count <= of_run, "{REDRIVE_3}: child {} was redriven {count} times in {of_run}", child.id);
+    }
     let told = run.details.counts.children;
     let told = Counts { pending: 0, not_redrivable: 0, ..told };
     assert_eq!(told, counted, "{MAP_5}: children of {}", run.arn);
