@@ -4,6 +4,7 @@
 //! patches alone, which this way are contiguous, and so is what the mean is taken over.
 
 use starmap_kernels::attention::{Heads, attention};
+use starmap_kernels::bottleneck::bottleneck;
 use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
 use starmap_kernels::norm::layer_norm;
 use starmap_kernels::pool::mean_of_rows;
@@ -169,9 +170,7 @@ impl Block {
     fn parallel(&self, set: Set, patches: &mut [Lanes], count: usize, width: usize, hidden: &mut [Lanes]) {
         let mut column = 0;
         for [first, second] in &self.parallel {
-            let (channels, patches) = (first.outputs(), &mut patches[column..]);
-            multiply(set, Rows::new(patches, count, width), first, hidden, channels, Then::StoreSilu);
-            multiply(set, Rows::new(hidden, count, channels), second, patches, width, Then::Add);
+            bottleneck(set, &mut patches[column..], count, width, [first, second], hidden);
             column += second.outputs();
         }
     }

@@ -15,6 +15,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod bottleneck;
 pub mod lanes;
 pub mod matrix;
 pub mod norm;

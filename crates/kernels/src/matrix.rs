@@ -62,6 +62,16 @@ impl Weights {
     pub fn outputs(&self) -> usize {
         self.outputs
     }
+
+    /// `[outputs / GROUP, rounded up][inputs][GROUP]`.
+    pub(crate) fn panels(&self) -> &[[f32; GROUP]] {
+        &self.panels
+    }
+
+    /// `[outputs / GROUP, rounded up][GROUP]`.
+    pub(crate) fn bias(&self) -> &[[f32; GROUP]] {
+        &self.bias
+    }
 }
 
 /// The left side of a product: `count` rows of inputs, `stride` elements from one to the next.
