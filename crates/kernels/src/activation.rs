@@ -55,8 +55,8 @@ pub(crate) fn gelu_of<S: Simd>(s: S, x: S::V) -> S::V {
     let scale = s.splat(GELU_SCALE);
     let near = s.min(magnitude, s.splat(GELU_END));
     let rounded = s.fma(near, scale, s.splat(ROUND));
-    let interval = s.sub(rounded, s.splat(ROUND));
-    let offset = s.fma(near, scale, s.sub(s.splat(0.0), interval));
+    let interval = s.sub(s.splat(ROUND), rounded);
+    let offset = s.fma(near, scale, interval);
     let q = polynomial(s, &GELU, rounded, offset);
     s.fma(magnitude, q, s.mul(s.splat(0.5), x))
 }
