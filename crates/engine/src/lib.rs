@@ -4,6 +4,7 @@
 //! [`core`] decides by `starmap_asl::step`, [`journal`] makes the turn durable, and only then `driver`
 //! acts through [`invoker`]. After a crash [`core`] replays the journal.
 
+pub mod billing;
 pub mod clock;
 pub mod core;
 mod driver;
@@ -20,6 +21,7 @@ mod once;
 pub mod registry;
 pub mod results;
 pub mod services;
+pub mod simulate;
 
 pub use core::{INPUT_TEXT, NewExecution};
 pub use driver::{Start, Started};
