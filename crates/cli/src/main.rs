@@ -1,6 +1,8 @@
 //! `starmap`: arguments, printing and wiring. Everything else is in the crates beside this one.
 
 mod apis;
+mod billing;
+mod campaign;
 mod commands;
 mod data_root;
 mod definition;
@@ -9,6 +11,7 @@ mod files;
 mod functions;
 mod objects;
 mod outcome;
+mod planner;
 mod printer;
 mod progress;
 mod session;
@@ -56,6 +59,14 @@ enum Command {
     /// List, show and resume executions
     #[command(subcommand)]
     Executions(commands::executions::ExecutionsCommand),
+    /// Say what a run would have cost on AWS, by state; or bill Lambda's REPORT lines
+    Bill(commands::bill::BillCommand),
+    /// Run a grid of inputs, in random order, with repeats; go on after a crash; write tables and one report
+    Campaign(commands::campaign::CampaignArgs),
+    /// Say what a run would take and cost, what to choose, and which limits it comes near to
+    Plan(commands::plan::PlanArgs),
+    /// Set a run beside the published tables, each row with what is known to be wrong with it
+    Compare(commands::compare::CompareArgs),
     /// Check state machine definitions and test their states
     #[command(subcommand)]
     Asl(commands::asl::AslCommand),
@@ -127,6 +138,10 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Model(ModelCommand::Init(args)) => commands::model::init(&args, printer),
         Command::Serve(args) => commands::serve::run(&args, printer),
         Command::Executions(command) => commands::executions::run(&command, printer),
+        Command::Bill(args) => commands::bill::run(&args, printer),
+        Command::Campaign(args) => commands::campaign::run(&args, printer),
+        Command::Plan(args) => commands::plan::run(&args, printer),
+        Command::Compare(args) => commands::compare::run(&args, printer),
         Command::Asl(command) => commands::asl::run(&command, printer),
         Command::Bench(args) => commands::bench::run(&args, printer),
         Command::Kernels => commands::kernels::run(printer),

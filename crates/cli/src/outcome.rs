@@ -9,6 +9,7 @@ use starmap_pipeline::payload::Input;
 use starmap_pipeline::store::Store;
 use starmap_pipeline::summary::Summary;
 
+use crate::billing::{self, BillArgs};
 use crate::printer::Printer;
 use crate::session::Settings;
 use crate::{exit, table, times};
@@ -23,6 +24,8 @@ pub struct Shown {
     pub code: u8,
     /// The run's summary, if it succeeded.
     pub summary: Option<Summary>,
+    /// What went wrong, if it failed.
+    pub error: Option<String>,
 }
 
 /// An interrupted execution, and how to go on with it.
@@ -31,7 +34,7 @@ pub fn interrupted(name: &str, arn: &str, printer: &Printer) -> anyhow::Result<S
     printer.warning(&format!(
         "execution {name} was interrupted; what is finished is kept\nhint: go on with `starmap run --resume {name}`"
     ));
-    Ok(Shown { code: exit::INTERRUPTED, summary: None })
+    Ok(Shown { code: exit::INTERRUPTED, summary: None, error: None })
 }
 
 /// An execution that has ended.
@@ -57,8 +60,10 @@ async fn succeeded(
 ) -> anyhow::Result<Shown> {
     let input = Input::parse(&record.input).context("reading the input of the execution again")?;
     let store = Store::open(&settings.store()).context("opening the buckets")?;
-    let times = times::of(journal, record)?;
     let location = input.results();
+    let mut times = times::of(journal, record)?;
+    let requests = billing::requests_of(&store, &location).await;
+    times.aws = Some(billing::aws_cost(&billing::of(journal, record, requests, &BillArgs::default())?));
     let summary = starmap_pipeline::summarize::finalize(&store, &location, times)
         .await
         .with_context(|| format!("completing the summary under {location}"))?;
@@ -86,10 +91,11 @@ async fn succeeded(
         "partitions": summary.partitions,
         "partitions_requested": summary.partitions_requested,
         "wall_s": summary.wall_s,
+        "aws_usd": summary.aws.as_ref().map(|aws| aws.total_usd),
         "summary": summary_at,
         "report": report_at,
     }));
-    Ok(Shown { code: 0, summary: Some(summary) })
+    Ok(Shown { code: 0, summary: Some(summary), error: None })
 }
 
 /// The first state whose output would be too large on AWS.
@@ -132,7 +138,7 @@ fn failed(journal: &dyn Reader, record: &ExecutionRecord, ending: &Ending, print
         "failed_item_count": items.len(),
         "wall_s": wall_ms.map(|wall_ms| wall_ms as f64 / 1e3),
     }));
-    Ok(Shown { code: exit::FAILED, summary: None })
+    Ok(Shown { code: exit::FAILED, summary: None, error: Some(text) })
 }
 
 fn item_object(item: &ChildRecord) -> Value {

@@ -9,11 +9,17 @@ use serde_json::{Value, json};
 pub struct Printer {
     json: bool,
     quiet: bool,
+    silent: bool,
 }
 
 impl Printer {
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet }
+        Self { json, quiet, silent: false }
+    }
+
+    /// Prints nothing: for a run whose result goes elsewhere.
+    pub fn silent() -> Self {
+        Self { json: false, quiet: true, silent: true }
     }
 
     /// Whether results are one JSON object.
@@ -28,7 +34,7 @@ impl Printer {
 
     /// A result for people; nothing with `--json`.
     pub fn result(&self, text: &str) {
-        if !self.json {
+        if !self.json && !self.silent {
             // A closed pipe (`| head`) is the reader's choice, not an error.
             let _ = writeln!(std::io::stdout().lock(), "{text}");
         }
@@ -50,6 +56,9 @@ impl Printer {
 
     /// What the user should know even with `--quiet`.
     pub fn warning(&self, text: &str) {
+        if self.silent {
+            return;
+        }
         let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
     }
 
@@ -76,6 +85,9 @@ impl Printer {
 
     /// What went wrong, when the result says it too.
     pub fn failure(&self, text: &str) {
+        if self.silent {
+            return;
+        }
         let _ = writeln!(std::io::stderr().lock(), "error: {text}");
     }
 

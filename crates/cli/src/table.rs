@@ -58,6 +58,29 @@ pub fn of(summary: &Summary) -> String {
             format!("{:.2} GB-s in {} invocations, {failed} failed", execution.billed_gb_s, execution.attempts),
         );
     }
+    if let Some(aws) = &summary.aws {
+        row(
+            "on AWS",
+            format!(
+                "${:.4}: Lambda ${:.4}, Step Functions ${:.4}, S3 ${:.4} (prices of {}, {}, {})",
+                aws.total_usd,
+                aws.lambda_usd,
+                aws.step_functions_usd,
+                aws.s3_usd,
+                aws.prices_as_of,
+                aws.region,
+                aws.architecture
+            ),
+        );
+    }
+    let legacy = &summary.legacy;
+    row(
+        "as published",
+        format!(
+            "legacy_cost ${:.6}, legacy_throughput {:.4}: the old formulas, for comparison only",
+            legacy.legacy_cost, legacy.legacy_throughput
+        ),
+    );
     aligned(&rows)
 }
 

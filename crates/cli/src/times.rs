@@ -24,6 +24,7 @@ pub fn of(journal: &dyn Reader, record: &ExecutionRecord) -> anyhow::Result<Exec
         summarize_s: state(&history, "Summarize"),
         queued,
         attempts: journal.invocations(record.id)?.into_iter().map(attempt).collect(),
+        aws: None,
     })
 }
 

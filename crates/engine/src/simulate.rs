@@ -7,8 +7,8 @@
 //!
 //! SIMULATE-1: the same setup gives the same run.
 
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -81,6 +81,8 @@ pub struct Latency {
     pub map_ms: f64,
     /// Between the functions of one child and the next, milliseconds.
     pub child_ms: f64,
+    /// After so many children of a map run another time between them, milliseconds.
+    pub later: Option<(u64, f64)>,
 }
 
 impl Capacity {
@@ -219,6 +221,8 @@ struct Simulation<'a> {
     workers: u64,
     /// When the next child's function may be reached.
     next_child: u64,
+    /// Of the map run, so far.
+    children: u64,
     root: ExecutionId,
     ending: Option<Ending>,
     map_from: Option<u64>,
@@ -247,6 +251,7 @@ impl<'a> Simulation<'a> {
             running: 0,
             workers: 0,
             next_child: 0,
+            children: 0,
             root: ExecutionId(0),
             ending: None,
             map_from: None,
@@ -363,6 +368,7 @@ impl<'a> Simulation<'a> {
                 Write::MapRun(run) if run.execution == self.root => {
                     self.map_from.get_or_insert(self.now);
                     self.next_child = self.now + us(self.setup.latency.map_ms);
+                    self.children = 0;
                 }
                 Write::MapRunChanged { status, .. } if *status != Status::Running => self.map_to = Some(self.now),
                 Write::History { execution, .. } if *execution == self.root => self.events += 1,
@@ -391,13 +397,17 @@ impl<'a> Simulation<'a> {
                     self.now + us(self.setup.latency.task_ms)
                 } else {
                     let at = self.next_child.max(self.now);
-                    self.next_child = at + us(self.setup.latency.child_ms);
+                    self.children += 1;
+                    let Latency { child_ms, later, .. } = self.setup.latency;
+                    let child_ms = later.filter(|(first, _)| self.children > *first).map_or(child_ms, |(_, ms)| ms);
+                    self.next_child = at + us(child_ms);
                     at
                 };
                 self.plan(at, Due::Arrive(execution, task));
             }
             Effect::CancelInvoke { execution, task } => {
-                if let Some(Asked { function, running: Some((worker, ..)), .. }) = self.asked.remove(&(execution, task)) {
+                if let Some(Asked { function, running: Some((worker, ..)), .. }) = self.asked.remove(&(execution, task))
+                {
                     self.give_back(&function, worker);
                 }
             }
@@ -442,7 +452,8 @@ impl<'a> Simulation<'a> {
         }
         self.asked.remove(&(execution, task));
         self.throttled += 1;
-        let error = InvokeError::TooManyRequests { function: function.to_string(), reason: "Rate Exceeded.".to_owned() };
+        let error =
+            InvokeError::TooManyRequests { function: function.to_string(), reason: "Rate Exceeded.".to_owned() };
         inputs.push(Input::TaskEnded { execution, task, outcome: Outcome { result: Err(error), report: None } });
     }
 

@@ -96,7 +96,12 @@ impl Invoker for Reporting {
     }
 }
 
-fn simulated(items: u64, definition: String, capacity: Capacity, journal: Option<&mut MemoryJournal>) -> simulate::Simulated {
+fn simulated(
+    items: u64,
+    definition: String,
+    capacity: Capacity,
+    journal: Option<&mut MemoryJournal>,
+) -> simulate::Simulated {
     let mut setup = Setup::new(definition, json!({}), "run".to_owned(), capacity);
     setup.by_item = true;
     let mut failed = std::collections::HashSet::new();
@@ -130,7 +135,8 @@ async fn a_simulated_and_a_real_run_of_the_same_durations_cost_the_same() {
         .unwrap();
         let machine = format!("m{items}{child_type}");
         engine.create_state_machine(&machine, &definition(&retry(), child_type)).await.unwrap();
-        let start = Start { state_machine: machine, name: "run".to_owned(), input: json!({}), annotations: Value::Null };
+        let start =
+            Start { state_machine: machine, name: "run".to_owned(), input: json!({}), annotations: Value::Null };
         let started = engine.start_execution(start).await.unwrap();
         assert_eq!(engine.wait(started.id).await.unwrap().status, Status::Succeeded);
         let reader = engine.reader();
@@ -146,7 +152,8 @@ async fn a_simulated_and_a_real_run_of_the_same_durations_cost_the_same() {
         assert_eq!(format!("{:.2}", planned.total.usd.total), format!("{:.2}", real.total.usd.total));
         assert!((planned.total.usd.total - real.total.usd.total).abs() < 1e-9);
         let by_state = |bill: &Bill| {
-            let lines = bill.states.iter().map(|state| (state.state.clone(), state.line.usage.transitions, state.line.gb_s));
+            let lines =
+                bill.states.iter().map(|state| (state.state.clone(), state.line.usage.transitions, state.line.gb_s));
             lines.collect::<Vec<_>>()
         };
         assert_eq!(by_state(&planned), by_state(&real));
@@ -217,8 +224,9 @@ fn the_same_setup_gives_the_same_run() {
 }
 
 fn large(items: u64, concurrency: usize) -> (f64, simulate::Simulated) {
-    let mut setup = Setup::new(definition(&retry(), "STANDARD"), json!({}), "large".to_owned(), Capacity::local(concurrency));
-    setup.latency = Latency { task_ms: 50.0, map_ms: 1_000.0, child_ms: 12.5 };
+    let mut setup =
+        Setup::new(definition(&retry(), "STANDARD"), json!({}), "large".to_owned(), Capacity::local(concurrency));
+    setup.latency = Latency { task_ms: 50.0, map_ms: 1_000.0, child_ms: 12.5, later: None };
     let mut functions = |attempt: &Attempt<'_>| {
         let payload = serde_json::from_slice(attempt.payload).unwrap();
         work(attempt.function, &payload, items, &mut |_| false)

@@ -18,6 +18,7 @@
 //! | `report.html` | Summarize, then whoever ran it | the same for people ([`report`]) |
 
 pub mod calibrate;
+pub mod campaign;
 pub mod checkpoint;
 pub mod error;
 pub mod infer;
@@ -27,11 +28,14 @@ pub mod legacy;
 pub mod model;
 pub mod natural;
 pub mod payload;
+pub mod plan;
 pub mod plots;
 pub mod predictions;
 mod process;
+pub mod published;
 pub mod quality;
 pub mod report;
+pub mod requests;
 pub mod results;
 pub mod statistics;
 pub mod store;

@@ -31,7 +31,7 @@ use crate::report;
 use crate::results::{Manifest, PredictionsFile, RankResult, names};
 use crate::statistics::Statistics;
 use crate::store::{Store, Upload};
-use crate::summary::{Execution, Proven, Summary};
+use crate::summary::{AwsCost, Execution, Proven, Summary};
 
 /// `{rank}.json`s read at once.
 const RESULTS_AT_ONCE: usize = 32;
@@ -106,6 +106,8 @@ pub struct ExecutionTimes {
     pub queued: Vec<QueuedItem>,
     /// Every invocation, retries and failures included.
     pub attempts: Vec<Attempt>,
+    /// What it would have cost on AWS, where whoever ran it says so.
+    pub aws: Option<AwsCost>,
 }
 
 /// How long one item waited.
@@ -163,6 +165,7 @@ pub async fn finalize(store: &Store, place: &ResultPlace, times: ExecutionTimes)
         times.initialize_s.zip(times.summarize_s).map(|(initialize_s, summarize_s)| initialize_s + summarize_s);
     summary.time.initialize_and_summarize_share = wall_s.zip(ends_s).map(|(wall_s, ends_s)| ends_s / wall_s);
     summary.time.items.queued = Statistics::of(times.queued.iter().map(|item| item.queued_s));
+    summary.aws = times.aws;
     summary.execution = Some(Execution {
         arn: times.execution_arn,
         map_s: times.map_s,

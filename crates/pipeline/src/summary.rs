@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::Calibration;
 use crate::legacy;
 use crate::quality::Quality;
+use crate::requests::{ByFunction, partition_reads};
 use crate::results::{ModelFile, Plan, PredictionsFile, RankResult, full};
 use crate::statistics::{Statistics, covered};
 
@@ -68,6 +69,12 @@ pub struct Summary {
     pub memory: Memory,
     /// The columns of the published tables.
     pub legacy: Legacy,
+    /// Requests to object storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ByFunction>,
+    /// What the run would have cost on AWS; known once the run has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsCost>,
     /// What only the engine knows; there once the run has ended.
     pub execution: Option<Execution>,
 }
@@ -157,6 +164,29 @@ pub struct Legacy {
     pub batch_size: u64,
 }
 
+/// What a run would have cost on AWS, retries included; before free tiers. The durations are those of this run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AwsCost {
+    /// When the prices were read.
+    pub prices_as_of: String,
+    /// The region that they are of.
+    pub region: String,
+    /// The functions' processor, as Lambda spells it.
+    pub architecture: String,
+    /// Billed GB-seconds of Lambda.
+    pub gb_s: f64,
+    /// State transitions of Step Functions.
+    pub transitions: u64,
+    /// Lambda: GB-seconds, requests and ephemeral storage, USD.
+    pub lambda_usd: f64,
+    /// Step Functions: state transitions, or requests and GB-seconds of Express children, USD.
+    pub step_functions_usd: f64,
+    /// Requests to S3, USD.
+    pub s3_usd: f64,
+    /// All of it, USD.
+    pub total_usd: f64,
+}
+
 /// What only the engine knows of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
@@ -242,6 +272,8 @@ impl Summary {
                 allocated_mib: ranks.iter().filter_map(|rank| rank.memory_mib).max(),
             },
             legacy: Legacy::of(plan, ranks, data_bytes)?,
+            requests: Some(requests(plan, ranks)),
+            aws: None,
             execution: None,
         })
     }
@@ -263,6 +295,18 @@ impl ItemTimes {
             cpu: of(|rank| rank.cpu_seconds)?,
         })
     }
+}
+
+fn requests(plan: &Plan, ranks: &[RankResult]) -> ByFunction {
+    let on_s3 = plan.partitions.iter().map(|partition| partition_reads(partition.rows)).sum();
+    ByFunction::of(
+        plan.partitions.len() as u64,
+        plan.partitions_found as u64,
+        ranks.len() as u64,
+        ranks.iter().filter(|rank| rank.cold).count() as u64,
+        plan.model.bytes,
+        ranks.iter().map(|rank| rank.s3_num_requests).sum::<u64>().min(on_s3),
+    )
 }
 
 impl Legacy {

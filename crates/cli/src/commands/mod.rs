@@ -2,11 +2,15 @@
 
 pub mod asl;
 pub mod bench;
+pub mod bill;
+pub mod campaign;
+pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod executions;
 pub mod kernels;
 pub mod model;
+pub mod plan;
 pub mod run;
 pub mod serve;
 pub mod synth;

@@ -77,7 +77,8 @@ impl Bill {
     pub fn of(meter: &Meter, prices: &Prices, architecture: Architecture, ephemeral_mib: u32) -> Self {
         let total = meter.total();
         let rates = Rates::of(prices, architecture, ephemeral_mib, total.gb_s());
-        let states = meter.states().map(|(state, usage)| StateLine { state: state.to_owned(), line: rates.line(usage) });
+        let states =
+            meter.states().map(|(state, usage)| StateLine { state: state.to_owned(), line: rates.line(usage) });
         let items = meter.items().map(|(item, usage)| ItemLine { item, line: rates.line(usage) });
         Self {
             prices_as_of: prices.as_of.clone(),
@@ -142,12 +143,8 @@ impl Rates {
             s3: storage.get as f64 * self.get + (storage.put + storage.list) as f64 * self.put,
             total: 0.0,
         };
-        usd.total = usd.lambda_compute
-            + usd.lambda_requests
-            + usd.lambda_ephemeral
-            + usd.transitions
-            + usd.express
-            + usd.s3;
+        usd.total =
+            usd.lambda_compute + usd.lambda_requests + usd.lambda_ephemeral + usd.transitions + usd.express + usd.s3;
         Line { usage: *usage, gb_s: usage.gb_s(), usd }
     }
 }
@@ -159,7 +156,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_usage_has_its_price() {
-        let mut usage = Usage { transitions: 1_000, express_requests: 1_000_000, express_ms: 16_000_000, ..Usage::default() };
+        let mut usage =
+            Usage { transitions: 1_000, express_requests: 1_000_000, express_ms: 16_000_000, ..Usage::default() };
         usage.storage = StorageRequests { get: 10_000, put: 1_000, list: 1_000 };
         usage.add_attempt(1_000_000, 1_024, false, false);
         let Dollars { lambda_compute, lambda_requests, lambda_ephemeral, transitions, express, s3, total } =

@@ -201,7 +201,14 @@ impl Meter {
     }
 
     /// One entry of a history. Entries come in order, ids without gaps.
-    fn happened(&mut self, id: ExecutionId, previous_id: u64, name: &str, entered: Option<&str>, resource: Option<&str>) {
+    fn happened(
+        &mut self,
+        id: ExecutionId,
+        previous_id: u64,
+        name: &str,
+        entered: Option<&str>,
+        resource: Option<&str>,
+    ) {
         let Some(counted) = self.executions.get_mut(&id) else { return };
         let previous = usize::try_from(previous_id).ok().and_then(|previous| counted.of_event.get(previous));
         let (state, was_tried) = match entered {
@@ -288,7 +295,8 @@ impl Meter {
     ) -> Result<(), journal::Error> {
         self.started(record);
         for row in journal.history(record.id, 0, usize::MAX)? {
-            let entered = row.details.get("name").and_then(Value::as_str).filter(|_| row.name.ends_with("StateEntered"));
+            let entered =
+                row.details.get("name").and_then(Value::as_str).filter(|_| row.name.ends_with("StateEntered"));
             let resource = row.details.get("resource").and_then(Value::as_str);
             self.happened(record.id, row.previous_id, &row.name, entered, resource);
         }

@@ -60,7 +60,9 @@ fn read_table(text: &str, prices: &Prices) -> Result<Vec<ReportLine>, String> {
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     let column = |name: &str| header.iter().position(|found| found == name);
     let columns = ["duration_ms", "memory_size_mb", "billed_ms", "max_memory_used_mb", "init_ms"].map(column);
-    let [Some(_), Some(_), ..] = columns else { return Err("expected columns duration_ms and memory_size_mb".to_owned()) };
+    let [Some(_), Some(_), ..] = columns else {
+        return Err("expected columns duration_ms and memory_size_mb".to_owned());
+    };
     let mut lines = Vec::new();
     for (index, row) in reader.records().enumerate() {
         let number = index + 2;
@@ -73,7 +75,8 @@ fn read_table(text: &str, prices: &Prices) -> Result<Vec<ReportLine>, String> {
             let value = text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
             value.map(Some).ok_or_else(|| format!("line {number}: {text:?} is not a number of 0 or more"))
         };
-        let needed = |place: usize| figure(place)?.ok_or_else(|| format!("line {number}: duration or memory is missing"));
+        let needed =
+            |place: usize| figure(place)?.ok_or_else(|| format!("line {number}: duration or memory is missing"));
         let (duration_ms, init_ms) = (needed(0)?, figure(4)?);
         let others = header.iter().zip(&row).enumerate();
         let others = others.filter(|(place, (name, _))| {
@@ -133,7 +136,8 @@ mod tests {
         let lines = read(RECORDED, &prices).unwrap();
         assert_eq!(lines.len(), 250);
         let cost = |usage: &Usage| Line::of(usage, &prices, Architecture::X86, 512).usd.total;
-        let costs = usage(&lines).iter().map(|(group, used)| format!("{group}: ${:.4}", cost(used))).collect::<Vec<_>>();
+        let costs =
+            usage(&lines).iter().map(|(group, used)| format!("{group}: ${:.4}", cost(used))).collect::<Vec<_>>();
         assert_eq!(
             costs,
             [
@@ -165,7 +169,8 @@ mod tests {
         let log = "START RequestId: 1\nREPORT RequestId: 1\tDuration: 12606.91 ms\tBilled Duration: 13836 ms\tMemory Size: 10240 MB\t\
                    Max Memory Used: 2865 MB\tInit Duration: 1228.99 ms\nREPORT RequestId: 2 Duration: 2.5 ms Memory Size: 128 MB";
         let lines = read(log, &Prices::default()).unwrap();
-        let figures = lines.iter().map(|l| (l.duration_ms, l.billed_ms, l.memory_mib, l.max_memory_used_mib, l.init_ms));
+        let figures =
+            lines.iter().map(|l| (l.duration_ms, l.billed_ms, l.memory_mib, l.max_memory_used_mib, l.init_ms));
         let expected = [(12_606.91, 13_836, 10_240, Some(2_865), Some(1_228.99)), (2.5, 3, 128, None, None)];
         assert_eq!(figures.collect::<Vec<_>>(), expected);
     }

@@ -5,8 +5,8 @@
 //! number carries its definition. The size depends on bins and items, not on galaxies.
 
 mod figures;
-mod svg;
-mod text;
+pub(crate) mod svg;
+pub(crate) mod text;
 
 use std::fmt::Write as _;
 
@@ -323,6 +323,23 @@ fn run_section(page: &mut String, summary: &Summary) {
                 count(execution.attempts),
                 count(execution.attempts_failed),
                 number(execution.billed_gb_s)
+            ),
+        );
+    }
+    if let Some(aws) = &summary.aws {
+        fact(
+            "On AWS",
+            format!(
+                "${:.4}: Lambda ${:.4} for {} GB-s, Step Functions ${:.4} for {} transitions, S3 ${:.4}; prices of {}, {}, {}",
+                aws.total_usd,
+                aws.lambda_usd,
+                number(aws.gb_s),
+                aws.step_functions_usd,
+                count(aws.transitions),
+                aws.s3_usd,
+                escape(&aws.prices_as_of),
+                escape(&aws.region),
+                escape(&aws.architecture)
             ),
         );
     }

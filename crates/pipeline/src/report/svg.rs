@@ -13,7 +13,7 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 50.0;
 
 /// A figure with two linear axes.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     body: String,
     x: (f64, f64),
     y: (f64, f64),
@@ -21,7 +21,7 @@ pub(super) struct Frame {
 
 impl Frame {
     /// Draws the axes. `title` tells what is in view to whoever can't see it.
-    pub(super) fn new(title: &str, x_label: &str, x: (f64, f64), y_label: &str, y: (f64, f64)) -> Self {
+    pub(crate) fn new(title: &str, x_label: &str, x: (f64, f64), y_label: &str, y: (f64, f64)) -> Self {
         let mut frame = Self { body: String::new(), x, y };
         let title = escape(title);
         let _ = write!(
@@ -62,29 +62,29 @@ impl Frame {
     }
 
     /// Horizontal position of a value.
-    pub(super) fn px(&self, value: f64) -> f64 {
+    pub(crate) fn px(&self, value: f64) -> f64 {
         LEFT + (value - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - RIGHT)
     }
 
     /// Vertical position of a value; values beyond the axis stay at its end.
-    pub(super) fn py(&self, value: f64) -> f64 {
+    pub(crate) fn py(&self, value: f64) -> f64 {
         let share = ((value - self.y.0) / (self.y.1 - self.y.0)).clamp(0.0, 1.0);
         HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
     }
 
     /// Adds markup.
-    pub(super) fn add(&mut self, markup: &str) {
+    pub(crate) fn add(&mut self, markup: &str) {
         self.body.push_str(markup);
     }
 
     /// A line through points.
-    pub(super) fn line(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+    pub(crate) fn line(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
         let points: Vec<String> = points.map(|(x, y)| format!("{:.1},{:.1}", self.px(x), self.py(y))).collect();
         let _ = write!(self.body, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "));
     }
 
     /// The outline of a histogram, down to the axis at both ends.
-    pub(super) fn steps(&mut self, class: &str, edges: &[f64], values: impl Iterator<Item = f64>) {
+    pub(crate) fn steps(&mut self, class: &str, edges: &[f64], values: impl Iterator<Item = f64>) {
         let zero = self.y.0.max(0.0);
         let mut points = vec![(edges[0], zero)];
         for (edge, value) in edges.windows(2).zip(values) {
@@ -95,14 +95,14 @@ impl Frame {
     }
 
     /// The figure.
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.body.push_str("</svg>");
         self.body
     }
 }
 
 /// About `count` round values in a range.
-pub(super) fn ticks((from, to): (f64, f64), count: usize) -> Vec<f64> {
+pub(crate) fn ticks((from, to): (f64, f64), count: usize) -> Vec<f64> {
     let step = round_step((to - from) / count as f64);
     let (first, last) = ((from / step - 1e-9).ceil() as i64, (to / step + 1e-9).floor() as i64);
     // Rounded, so that a tick says 0.3 and not 0.30000000000000004, and 0 and not -0.

@@ -1,7 +1,7 @@
 //! Numbers and names as the page shows them.
 
 /// A whole number with thin thousands: `659,817`.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -14,12 +14,12 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// Four significant digits, without an exponent where that can be read.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     significant(value, 4)
 }
 
 /// A value as far as its standard error lets it be known: to the error's second digit, and `decimals_max`.
-pub(super) fn known(value: f64, error: Option<f64>, decimals_max: i32) -> String {
+pub(crate) fn known(value: f64, error: Option<f64>, decimals_max: i32) -> String {
     match error.filter(|error| *error > 0.0 && error.is_finite() && value.is_finite()) {
         Some(error) => {
             let decimals = (1 - error.log10().floor() as i32).clamp(0, decimals_max) as usize;
@@ -30,7 +30,7 @@ pub(super) fn known(value: f64, error: Option<f64>, decimals_max: i32) -> String
 }
 
 /// A standard error: two significant digits.
-pub(super) fn error(value: f64) -> String {
+pub(crate) fn error(value: f64) -> String {
     significant(value, 2)
 }
 
@@ -58,12 +58,12 @@ fn significant(value: f64, digits: i32) -> String {
 }
 
 /// `1.25 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{} %", significant(share * 100.0, 3))
 }
 
 /// `0.8 s`, `42 s`, `3 min 20 s`, `2 h 05 min`.
-pub(super) fn seconds(seconds: f64) -> String {
+pub(crate) fn seconds(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
         0..10 => format!("{} s", significant(seconds, 3)),
@@ -74,7 +74,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// `13.54 GB`; MB = 10⁶ bytes.
-pub(super) fn bytes(bytes: f64) -> String {
+pub(crate) fn bytes(bytes: f64) -> String {
     for (size, unit) in [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")] {
         if bytes >= size {
             return format!("{} {unit}", number(bytes / size));
@@ -84,7 +84,7 @@ pub(super) fn bytes(bytes: f64) -> String {
 }
 
 /// Text as HTML.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
