@@ -17,6 +17,7 @@ use starmap_asl::{TaskId, TimerId, Timestamp};
 use crate::billing::{Meter, Prices};
 use crate::core::{Core, Effect, Input, NewExecution, Turn};
 use crate::invoker::{InvokeError, Outcome, Report};
+use crate::journal::memory::MemoryJournal;
 use crate::journal::{self, Ending, ExecutionId, Journal, MapRunRow, Status, Write};
 use crate::limits::{AWS_MAP_RUN_CONCURRENCY_MAX, Limits};
 use crate::names::Naming;
@@ -172,7 +173,7 @@ pub fn run<'a>(
     functions: &'a mut dyn Functions,
     journal: Option<&'a mut dyn Journal>,
 ) -> Result<Simulated, Error> {
-    Simulation::new(setup, functions, journal).run()
+    Simulation::new(setup, functions, journal)?.run()
 }
 
 /// When the simulation begins; any other moment would do.
@@ -233,13 +234,17 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(setup: &'a Setup, functions: &'a mut dyn Functions, journal: Option<&'a mut dyn Journal>) -> Self {
+    fn new(
+        setup: &'a Setup,
+        functions: &'a mut dyn Functions,
+        journal: Option<&'a mut dyn Journal>,
+    ) -> Result<Self, Error> {
         let limits = Limits { payload_bytes_max: None, map_run_concurrency_max: setup.map_run_concurrency_max };
-        Self {
+        Ok(Self {
             setup,
             functions,
             journal,
-            core: Core::new(Naming::default(), limits, (ExecutionId(0), MapRunRow(0))),
+            core: Core::new(Naming::default(), limits, Arc::new(MemoryJournal::default()))?,
             meter: if setup.by_item { Meter::with_items() } else { Meter::default() },
             now: 0,
             order: 0,
@@ -259,7 +264,7 @@ impl<'a> Simulation<'a> {
             throttled: 0,
             concurrency_max: 0,
             events: 0,
-        }
+        })
     }
 
     fn run(mut self) -> Result<Simulated, Error> {

@@ -221,10 +221,15 @@ impl<'a> Planner<'a> {
             children += group[0].ranks;
             outlooks.extend(self.outlook(group, 1)?);
         }
-        // What nothing beats is simulated again with other seeds, for its interval.
-        let front: Vec<Choice> = choices::pareto(&outlooks).into_iter().map(|outlook| outlook.choice.clone()).collect();
-        for choice in front.iter().filter(|choice| choice.ranks <= CHILDREN_MAX / 20) {
-            for again in self.outlook(std::slice::from_ref(choice), SEEDS)? {
+        // What nothing beats is simulated again with other seeds, for its interval; processors that follow one another with it.
+        let is_beaten = |group: &[Choice], outlooks: &[Outlook]| {
+            !choices::pareto(outlooks).iter().any(|outlook| group.contains(&outlook.choice))
+        };
+        for group in groups.iter().filter(|group| group[0].ranks <= CHILDREN_MAX / 20) {
+            if is_beaten(group, &outlooks) {
+                continue;
+            }
+            for again in self.outlook(group, SEEDS)? {
                 if let Some(place) = outlooks.iter_mut().find(|outlook| outlook.choice == again.choice) {
                     *place = again;
                 }

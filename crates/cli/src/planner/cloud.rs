@@ -1,5 +1,7 @@
 //! Runs on AWS, predicted from how published runs were orchestrated there.
 
+use std::collections::BTreeMap;
+
 use starmap_engine::simulate::{Capacity, Latency};
 use starmap_pipeline::plan::{Calibrated, GALAXIES_PER_MB, Observation, Profile, Work};
 
@@ -56,17 +58,36 @@ pub fn calibrate(rows: &[Observation]) -> anyhow::Result<Calibrated> {
     let calibrated =
         Calibrated::fit(rows).ok_or_else(|| anyhow::anyhow!("{} published rows are too few to fit", rows.len()))?;
     let profile = Profile::recorded(calibrated.item_mb_s);
-    let mut ratios = Vec::new();
-    for row in rows {
-        ratios.push(row.wall_s / simulated_s(&calibrated, &profile, row)?);
-    }
+    let mut walls = Walls::new(&calibrated, &profile);
+    let ratios = rows.iter().map(|row| Ok(row.wall_s / walls.simulated_s(row)?)).collect::<anyhow::Result<_>>()?;
+    drop(walls);
     Ok(calibrated.with_ratios(ratios))
 }
 
-/// What a simulation says of a published wall.
-fn simulated_s(calibrated: &Calibrated, profile: &Profile, row: &Observation) -> anyhow::Result<f64> {
-    let predicted = published_run(calibrated, profile, row.partition_mb, row.workers, u64::from(row.row_id))?;
-    Ok(if row.is_map { predicted.map_s } else { predicted.wall_s })
+/// What simulations say of published walls; runs of the same size are simulated once.
+struct Walls<'a> {
+    calibrated: &'a Calibrated,
+    profile: &'a Profile,
+    known: BTreeMap<(u64, u64), (f64, f64)>,
+}
+
+impl<'a> Walls<'a> {
+    fn new(calibrated: &'a Calibrated, profile: &'a Profile) -> Self {
+        Self { calibrated, profile, known: BTreeMap::new() }
+    }
+
+    fn simulated_s(&mut self, row: &Observation) -> anyhow::Result<f64> {
+        let size = (row.partition_mb.round() as u64, row.workers);
+        let (wall_s, map_s) = match self.known.get(&size) {
+            Some(known) => *known,
+            None => {
+                let run = published_run(self.calibrated, self.profile, row.partition_mb, row.workers, 1)?;
+                self.known.insert(size, (run.wall_s, run.map_s));
+                (run.wall_s, run.map_s)
+            }
+        };
+        Ok(if row.is_map { map_s } else { wall_s })
+    }
 }
 
 #[cfg(test)]
@@ -86,9 +107,10 @@ mod tests {
         let calibrated = calibrate(&fitted_on).unwrap();
         let profile = Profile::recorded(calibrated.item_mb_s);
         eprintln!("fitted on {} rows: {:?}", fitted_on.len(), Calibrated { ratios: Vec::new(), ..calibrated.clone() });
+        let mut walls = Walls::new(&calibrated, &profile);
         let (mut errors, mut inside) = (Vec::new(), 0);
         for row in &held_out {
-            let (middle, low, high) = calibrated.interval(simulated_s(&calibrated, &profile, row).unwrap(), 0.9);
+            let (middle, low, high) = calibrated.interval(walls.simulated_s(row).unwrap(), 0.9);
             errors.push(middle / row.wall_s - 1.0);
             inside += usize::from((low..=high).contains(&row.wall_s));
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use starmap_engine::journal::{ExecutionFilter, ExecutionsOf, Reader, Status};
+use starmap_engine::journal::{ExecutionFilter, Reader, Status};
 use starmap_pipeline::payload::Input;
 use starmap_pipeline::plan::MeasuredRun;
 use starmap_pipeline::results::{RankResult, names};
@@ -18,7 +18,7 @@ const RUNS_MAX: usize = 400;
 /// The runs of a data root that succeeded and whose results are still there, newest first; none without a data root.
 pub fn runs(data: &Path, wanted: impl Fn(&str) -> bool) -> Vec<MeasuredRun> {
     let Ok(journal) = session::reader(data) else { return Vec::new() };
-    let filter = ExecutionFilter { of: ExecutionsOf::Everyone, status: Some(Status::Succeeded), is_redriven: None };
+    let filter = ExecutionFilter { status: Some(Status::Succeeded), ..ExecutionFilter::everyone() };
     let found = journal.executions(&filter, None, RUNS_MAX).unwrap_or_default();
     let Ok(runtime) = runtime() else { return Vec::new() };
     let mut runs = Vec::new();

@@ -177,6 +177,7 @@ impl Meter {
             Write::Resource(_)
             | Write::Event { .. }
             | Write::ExecutionRedriven { .. }
+            | Write::MapRunRedriven { .. }
             | Write::MapRunChanged { .. } => {}
         }
     }

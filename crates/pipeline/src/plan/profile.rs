@@ -122,7 +122,10 @@ impl Profile {
         let summarize: Vec<(f64, f64)> =
             runs.iter().filter_map(|run| Some((run.summary.galaxies as f64, execution(run)?.summarize_s?))).collect();
         let mut profile = Self {
-            source: format!("{} runs of yours with {} items", runs.len(), ranks().count()),
+            source: match runs.len() {
+                1 => format!("one run of yours with {} items", ranks().count()),
+                count => format!("{count} runs of yours with {} items", ranks().count()),
+            },
             assumptions: Vec::new(),
             init_s: ranks().filter_map(|rank| rank.phases.init).collect(),
             load_s: median(ranks().map(|rank| rank.phases.load_model).filter(|load| *load > 0.0)).unwrap_or(0.0),
