@@ -535,13 +535,12 @@ impl MapRun {
     /// Ends the run's work; says what the parent gets.
     pub fn output(&mut self) -> Result<Value, Failed> {
         let flatten = self.spec.writer.transformation == WriterTransformation::Flatten;
-        self.outputs.finish(flatten).ok_or_else(|| Failed {
-            error: TOO_LARGE.to_owned(),
-            cause: format!(
-                "The state/task '{}' returned a result with a size exceeding the maximum number of bytes service limit.",
-                self.spec.state
-            ),
-        })
+        self.outputs.finish(flatten).ok_or_else(|| too_large(&self.spec.state))
+    }
+
+    /// The most bytes of outputs that can be passed on.
+    pub fn output_bytes_max(&self) -> Option<usize> {
+        self.outputs.bytes_max
     }
 
     /// Whether outputs are passed on, and with all that is known of each child.
@@ -584,6 +583,16 @@ impl MapRun {
             failed: self.items.failed + self.items.timed_out,
             aborted: self.items.aborted,
         }
+    }
+}
+
+/// Why outputs that are too large fail their Map state.
+pub(crate) fn too_large(state: &str) -> Failed {
+    Failed {
+        error: TOO_LARGE.to_owned(),
+        cause: format!(
+            "The state/task '{state}' returned a result with a size exceeding the maximum number of bytes service limit."
+        ),
     }
 }
 

@@ -16,6 +16,7 @@ use starmap_asl::{Destination, OutputType, Writer, WriterTransformation};
 use crate::items::Failed;
 use crate::journal::{ExecutionRecord, MapRunRow, Reader, Status};
 use crate::limits::{RESULT_FILE_BYTES, RESULT_PAGE_CHILDREN};
+use crate::map_run::too_large;
 use crate::objects::ObjectError;
 
 /// AWS's name for every failure in here.
@@ -34,6 +35,10 @@ pub struct ResultJob {
     pub state_machine_arn: String,
     /// Where and how.
     pub writer: Writer,
+    /// The Map state's name.
+    pub state: String,
+    /// The most bytes that can be passed on, where results are gathered.
+    pub output_bytes_max: Option<usize>,
     /// The inputs of children that were never started.
     pub pending: Vec<Arc<Value>>,
 }
@@ -44,7 +49,8 @@ pub type Put<'a> = dyn Fn(&str, &str, Bytes) -> Result<(), ObjectError> + 'a;
 /// Writes or gathers results; says what the state's result is. Blocking.
 ///
 /// # Errors
-/// [`Failed`] `States.ResultWriterFailed` if storage or the journal refuses.
+/// [`Failed`] `States.ResultWriterFailed` if storage or the journal refuses, `States.DataLimitExceeded` if what is gathered
+/// is too large to be passed on.
 pub(crate) fn write(journal: &dyn Reader, job: &ResultJob, put: &Put<'_>) -> Result<Value, Failed> {
     let Some(destination) = &job.writer.destination else { return gather(journal, job) };
     let id = job.map_run_arn.rsplit(':').next().unwrap_or_default();
@@ -88,9 +94,16 @@ pub(crate) fn write(journal: &dyn Reader, job: &ResultJob, put: &Put<'_>) -> Res
 }
 
 fn gather(journal: &dyn Reader, job: &ResultJob) -> Result<Value, Failed> {
-    let mut results = Vec::new();
+    let (mut results, mut bytes) = (Vec::new(), 0);
     each_child(journal, job.map_run, &mut |child| {
-        results.push(everything(&child, job));
+        let result = everything(&child, job);
+        if let Some(bytes_max) = job.output_bytes_max {
+            bytes += result.to_string().len() + 1;
+            if bytes > bytes_max {
+                return Err(too_large(&job.state));
+            }
+        }
+        results.push(result);
         Ok(())
     })?;
     Ok(Value::Array(results))

@@ -202,4 +202,12 @@ async fn outputs_that_are_too_large_to_pass_on_fail_the_state() {
     let (ending, _) = run(&engine, &machine(json!({})), json!([1, 2, 3])).await;
     assert_eq!(ending.error.as_deref(), Some("States.DataLimitExceeded"));
     engine.shutdown().await;
+
+    // Also where everything that is known of the children is gathered.
+    let engine =
+        buckets::engine(&MemoryJournal::default(), &Bucket::with(&[]), |_| Some(Ok(json!("x".repeat(100_000)))));
+    let definition = machine(json!({ "ResultWriter": { "WriterConfig": { "Transformation": "NONE" } } }));
+    let (ending, _) = run(&engine, &definition, json!([1, 2, 3])).await;
+    assert_eq!(ending.error.as_deref(), Some("States.DataLimitExceeded"));
+    engine.shutdown().await;
 }

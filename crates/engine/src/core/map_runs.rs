@@ -300,6 +300,8 @@ impl Core {
                 map_run_arn: run.arn.clone(),
                 state_machine_arn: format!("{machine_arn}/{}", run.label),
                 writer: run.spec.writer.clone(),
+                state: run.spec.state.clone(),
+                output_bytes_max: run.output_bytes_max(),
                 pending,
             };
             turn.effects.push(Effect::WriteResults { map_run: row, job: Box::new(job) });
