@@ -14,6 +14,7 @@ mod outcome;
 mod planner;
 mod printer;
 mod progress;
+mod science;
 mod session;
 mod table;
 mod times;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use starmap_asl::Timestamp;
 use starmap_engine::invoker::Invoker;
@@ -14,11 +15,18 @@ use starmap_engine::names::Naming;
 use starmap_engine::services::{NoServices, Services};
 use starmap_engine::{Engine, Parts};
 use starmap_pipeline::store::{Store, StoreConfig};
+use starmap_server::StepFunctions;
+use starmap_server::console::{self, Console};
+use starmap_server::lambda::Catalog;
 use starmap_workers::{Options, Workers};
 
 use crate::data_root::DataRoot;
 use crate::functions;
 use crate::objects::StoreObjects;
+use crate::science::Redshifts;
+
+/// The folder that commands use unless told otherwise.
+const DEFAULT_DATA: &str = "starmap-data";
 
 /// How an execution is carried out here. Kept with the execution, so that `--resume` does the same again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +59,7 @@ pub struct Session {
     /// The engine.
     pub engine: Arc<Engine>,
     workers: Arc<Workers>,
+    store: Store,
     data_root: DataRoot,
 }
 
@@ -94,7 +103,7 @@ impl Session {
         let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
         let workers = Workers::start(functions::all(settings)?, options)?;
         let store = Store::open(&settings.store())?;
-        let ground = Ground { workers, objects: Arc::new(StoreObjects::new(store)), data_root };
+        let ground = Ground { workers, objects: Arc::new(StoreObjects::new(store.clone())), data_root };
         let (invoker, services) = connect(&ground)?;
         let Ground { workers, objects, data_root } = ground;
         let engine = Engine::start(Parts {
@@ -107,7 +116,29 @@ impl Session {
             naming: Naming::default(),
             limits,
         })?;
-        Ok(Self { engine: Arc::new(engine), workers, data_root })
+        Ok(Self { engine: Arc::new(engine), workers, store, data_root })
+    }
+
+    /// The console over all of this.
+    pub fn console(
+        &self,
+        step_functions: &Arc<StepFunctions>,
+        catalog: Option<Arc<Catalog>>,
+    ) -> anyhow::Result<Arc<Console>> {
+        // As people would write it, where that is shorter.
+        let data = self.data_root.path();
+        let current = std::env::current_dir().context("asking for the working directory")?;
+        let data = data.strip_prefix(&current).unwrap_or(data).display().to_string();
+        Ok(Console::new(console::Parts {
+            engine: Arc::clone(&self.engine),
+            step_functions: Arc::clone(step_functions),
+            clock: Arc::new(now),
+            workers: Some(Arc::clone(&self.workers)),
+            catalog,
+            logs: Some(self.data_root.logs()),
+            science: Some(Arc::new(Redshifts::new(self.store.clone()))),
+            data: (data != DEFAULT_DATA).then_some(data),
+        }))
     }
 
     /// A reader of the journal beside the engine.

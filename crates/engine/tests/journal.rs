@@ -1,9 +1,16 @@
 //! Every journal passes the same suite.
 
+use serde_json::Value;
+use starmap_asl::Timestamp;
+use starmap_engine::journal::browse::{FAILURES, Listing, Order};
 use starmap_engine::journal::memory::MemoryJournal;
 use starmap_engine::journal::sqlite::SqliteJournal;
 use starmap_engine::journal::suite;
-use starmap_engine::journal::{ExecutionFilter, Reader};
+use starmap_engine::journal::{
+    Batch, Ending, ExecutionFilter, ExecutionId, ExecutionRecord, ExecutionsOf, InvocationRow, Journal, MapRunDetails,
+    MapRunRecord, MapRunRow, Parent, Reader, Status, Write,
+};
+use starmap_engine::registry::{MachineKind, RevisionRow};
 
 #[test]
 fn memory() {
@@ -33,4 +40,126 @@ fn a_file_that_is_no_journal_is_refused_with_its_name() {
     let refused = SqliteJournal::open(&other).unwrap_err().to_string();
     assert!(refused.contains("this SQLite file is not a Starmap journal"), "{refused}");
     assert!(SqliteJournal::open_reader(&folder.path().join("none.sqlite")).is_err());
+}
+
+/// An execution with its end, and 40 children of a map run of its, some of which failed, ran out of time or run.
+fn browsable() -> Batch {
+    let execution = |id: u64, parent: Option<Parent>| ExecutionRecord {
+        id: ExecutionId(id),
+        arn: format!("arn:{id}"),
+        name: format!("{}-{}", if id.is_multiple_of(2) { "Even" } else { "odd" }, id % 7),
+        state_machine_arn: format!("arn:machine-{}", id % 2),
+        revision: RevisionRow(1),
+        version_arn: None,
+        alias_arn: None,
+        kind: MachineKind::Standard,
+        trace_header: None,
+        processor: None,
+        parent,
+        input: Value::Null,
+        annotations: Value::Null,
+        payload_bytes_max: None,
+        status: Status::Running,
+        output: None,
+        error: None,
+        cause: None,
+        started_at: Timestamp(1_000 + 10 * id as i64),
+        stopped_at: None,
+        redrive_count: 0,
+        redriven_at: None,
+        run_redrives: 0,
+    };
+    let mut writes = Vec::new();
+    for id in 1..=50 {
+        let is_child = id > 10;
+        let parent = is_child.then(|| Parent { map_run: MapRunRow(1), item_index: id - 11 });
+        writes.push(Write::Execution(Box::new(execution(id, parent))));
+        let (status, error) = match id % 5 {
+            0 => (Status::Failed, Some(format!("Error{}", id % 3))),
+            1 => (Status::TimedOut, None),
+            2 => (Status::Running, None),
+            _ => (Status::Succeeded, None),
+        };
+        if status != Status::Running {
+            let at = Timestamp(1_000 + 10 * id as i64 + (id as i64 * 37) % 400);
+            let ending = Ending { status, output: None, cause: error.as_ref().map(|_| "because".to_owned()), error };
+            writes.push(Write::ExecutionEnded { execution: ExecutionId(id), at, ending });
+        }
+        writes.push(Write::Invocation(InvocationRow {
+            execution: ExecutionId(id),
+            task: 1,
+            function: "f".to_owned(),
+            request_id: format!("r{id}"),
+            log_stream: "s".to_owned(),
+            duration_ms: 1.0,
+            billed_ms: 1,
+            memory_mib: 128,
+            max_memory_used_mib: 64,
+            init_ms: None,
+            error: None,
+            at: Timestamp(2_000),
+        }));
+    }
+    writes.push(Write::MapRun(Box::new(MapRunRecord {
+        row: MapRunRow(1),
+        arn: "arn:run".to_owned(),
+        execution: ExecutionId(3),
+        number: 0,
+        state: "Map".to_owned(),
+        status: Status::Running,
+        started_at: Timestamp(1_000),
+        stopped_at: None,
+        details: MapRunDetails::default(),
+    })));
+    Batch { writes }
+}
+
+/// The indexed answers are those of the plain ones.
+#[test]
+fn looking_around_by_index_finds_what_reading_everything_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sqlite = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
+    let mut memory = MemoryJournal::default();
+    sqlite.append(&browsable()).unwrap();
+    memory.append(&browsable()).unwrap();
+    let (sqlite, memory) = (sqlite.reader(), memory.reader());
+
+    let machine = ExecutionsOf::StateMachine("arn:machine-1".to_owned());
+    let mut seen = 0;
+    for of in [ExecutionsOf::Everyone, machine, ExecutionsOf::MapRun(MapRunRow(1))] {
+        for order in [Order::Started, Order::Stopped, Order::Duration, Order::Name, Order::Status] {
+            for statuses in [vec![], FAILURES.to_vec(), vec![Status::Succeeded], vec![Status::Running, Status::Failed]]
+            {
+                for (name_has, is_descending, offset) in [(None, true, 0), (Some("EVEN"), false, 1), (None, false, 9)] {
+                    let listing = Listing {
+                        of: of.clone(),
+                        name_has: name_has.map(str::to_owned),
+                        statuses: statuses.clone(),
+                        started_from: Some(Timestamp(1_020)),
+                        started_before: Some(Timestamp(1_450)),
+                        order,
+                        is_descending,
+                        offset,
+                        limit: 20,
+                    };
+                    let found = sqlite.listing(&listing).unwrap();
+                    assert_eq!(found, memory.listing(&listing).unwrap(), "{listing:?}");
+                    seen += found.rows.len();
+                }
+            }
+        }
+    }
+    assert!(seen > 500, "the question finds something: {seen}");
+
+    let groups = sqlite.failures(MapRunRow(1), 10).unwrap();
+    assert_eq!(groups, memory.failures(MapRunRow(1), 10).unwrap());
+    assert_eq!((groups[0].status, groups[0].count, groups[0].first_item), (Status::TimedOut, 8, 0));
+    assert_eq!(groups.len(), 4, "three errors and what ran out of time");
+    let shape = |reader: &dyn Reader| reader.stretches(MapRunRow(1), Timestamp(1_000), 100, 12).unwrap();
+    assert_eq!(shape(&*sqlite), shape(&*memory));
+    assert_eq!(shape(&*sqlite).iter().map(|stretch| stretch.started).sum::<u64>(), 40);
+    let last = |reader: &dyn Reader| reader.map_run_invocations(MapRunRow(1), 3).unwrap();
+    assert_eq!(last(&*sqlite), last(&*memory));
+    assert_eq!(last(&*sqlite)[2].request_id, "r50");
+    assert_eq!(sqlite.log_position(ExecutionId(1)).unwrap(), 0);
 }

@@ -78,6 +78,7 @@ impl Server {
             }
         }
         drop(self.listener);
+        self.router.stop();
         // No one listens any more when all connections have ended.
         let _ = stopping.send(true);
         let ended = async { while connections.join_next().await.is_some() {} };

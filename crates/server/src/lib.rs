@@ -4,10 +4,13 @@
 //! and writes the answer, [`sfn`] does what the action says. AWS's names of members and errors live here and
 //! nowhere else; the engine speaks in its own types.
 //!
+//! For people there is the [`console`], below `/console`.
+//!
 //! Beside Step Functions there are [`lambda`] over the workers, [`s3`] over the buckets, and as much of [`sts`] as
 //! clients ask for. [`services`] is how a Task reaches all of them without HTTP.
 
 mod aws_json;
+pub mod console;
 mod error;
 pub mod http;
 pub mod lambda;
@@ -23,6 +26,7 @@ mod wire;
 mod xml;
 
 pub use aws_json::AwsJson;
+pub use console::Console;
 pub use error::ApiError;
 pub use http::Server;
 pub use origin::Hosts;

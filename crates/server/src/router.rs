@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::console::{self, Body, Console};
 use crate::limits::BODY_TIMEOUT;
 use crate::origin::{Hosts, refusal};
 
@@ -36,6 +37,7 @@ pub trait Protocol: Send + Sync + 'static {
 #[derive(Clone, Default)]
 pub struct Router {
     protocols: Vec<Arc<dyn Protocol>>,
+    console: Option<Arc<Console>>,
     hosts: Hosts,
 }
 
@@ -58,6 +60,19 @@ impl Router {
         self
     }
 
+    /// Adds the console, before all protocols: to S3 its pages are keys of a bucket.
+    #[must_use]
+    pub fn with_console(self, console: Arc<Console>) -> Self {
+        Self { console: Some(console), ..self }
+    }
+
+    /// The server stops: answers that go on for as long as someone listens end now.
+    pub(crate) fn stop(&self) {
+        if let Some(console) = &self.console {
+            console.stop();
+        }
+    }
+
     /// The same under other names; see [`Hosts`].
     #[must_use]
     pub fn known_as(mut self, hosts: Hosts) -> Self {
@@ -66,23 +81,35 @@ impl Router {
     }
 
     /// Answers a request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         if let Some(reason) = refusal(self.hosts, &head) {
             tracing::warn!(reason, "request refused");
             let body = serde_json::json!({ "__type": "AccessDeniedException", "message": reason });
-            return json(StatusCode::FORBIDDEN, body.to_string());
+            return json(StatusCode::FORBIDDEN, body.to_string()).map(Body::Whole);
         }
         // Before all protocols: to S3 this is a bucket.
         if head.method == Method::GET && head.uri.path() == "/health" {
-            return json(StatusCode::OK, r#"{"status":"ok"}"#);
+            return json(StatusCode::OK, r#"{"status":"ok"}"#).map(Body::Whole);
         }
-        if let Some(protocol) = self.protocols.iter().find(|protocol| protocol.takes(&head)) {
-            return Arc::clone(protocol).serve(head, body).await;
+        if let Some(console) = self.console.as_ref().filter(|_| console::is_for_console(&head)) {
+            return console.answer(head, body).await;
         }
-        json(StatusCode::NOT_FOUND, r#"{"__type":"UnknownOperationException"}"#)
+        let is_from_browser = head.headers.contains_key(FETCH_DESTINATION);
+        let mut answer = match self.protocols.iter().find(|protocol| protocol.takes(&head)) {
+            Some(protocol) => Arc::clone(protocol).serve(head, body).await,
+            None => json(StatusCode::NOT_FOUND, r#"{"__type":"UnknownOperationException"}"#),
+        };
+        if is_from_browser {
+            // An object may be a page. Opened, it is of no origin, and can ask nothing of this server.
+            answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox allow-scripts"));
+        }
+        answer.map(Body::Whole)
     }
 }
+
+/// Sent by browsers alone.
+const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));

@@ -1,5 +1,6 @@
 //! `starmap demo`: the whole thing on a sky of its own making, in under a minute.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,6 +32,9 @@ pub struct DemoArgs {
     /// Workers that run at once [default: as many as cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Option<u16>,
+    /// Serve the console while the run lasts, on a free port of 127.0.0.1 unless another address is given
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:0", require_equals = true)]
+    console: Option<SocketAddr>,
 }
 
 /// Runs the command.
@@ -66,7 +70,7 @@ pub fn run(args: &DemoArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         aliases: Default::default(),
     };
     let plan = run::Plan { name, input, definition: run::EXAMPLE_DEFINITION.to_owned(), settings };
-    let shown = run::execute(plan, &args.data, printer)?;
+    let shown = run::execute(plan, &args.data, args.console, printer)?;
     let Some(summary) = shown.summary else { return Ok(ExitCode::from(shown.code)) };
     let r2 = summary.quality.as_ref().and_then(|quality| quality.all.figures.r2);
     match r2 {

@@ -68,7 +68,7 @@ pub fn run(command: &ExecutionsCommand, printer: &Printer) -> anyhow::Result<Exi
         ExecutionsCommand::Show(args) => show(args, printer)?,
         ExecutionsCommand::History(args) => history(args, printer)?,
         ExecutionsCommand::Resume(args) => {
-            return Ok(ExitCode::from(run::resume(&args.execution, &args.place, printer)?));
+            return Ok(ExitCode::from(run::resume(&args.execution, &args.place, None, printer)?));
         }
     }
     Ok(ExitCode::SUCCESS)

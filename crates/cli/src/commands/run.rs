@@ -1,8 +1,10 @@
 //! `starmap run`: an input JSON in, one proven redshift per galaxy out.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -12,6 +14,8 @@ use starmap_astromae::Precision;
 use starmap_engine::journal::{Ending, ExecutionRecord, Reader, Status};
 use starmap_engine::{Start, Started};
 use starmap_pipeline::payload::Input;
+use starmap_server::{Hosts, Router, Server, StepFunctions};
+use tokio::sync::oneshot;
 
 use crate::data_root::DataRoot;
 use crate::printer::Printer;
@@ -51,6 +55,9 @@ pub struct RunArgs {
     /// Use a reduced precision even where it changes the first partition's redshifts more than its bound
     #[arg(long)]
     force_precision: bool,
+    /// Serve the console while the run lasts, on a free port of 127.0.0.1 unless another address is given
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:0", require_equals = true)]
+    console: Option<SocketAddr>,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -103,20 +110,26 @@ pub struct Plan {
 /// Runs the command.
 pub fn run(args: &RunArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let code = match &args.resume {
-        Some(execution) => resume(execution, &args.place, printer)?,
+        Some(execution) => resume(execution, &args.place, args.console, printer)?,
         None => {
             let plan = plan(args, printer)?;
-            execute(plan, &args.place.data, printer)?.code
+            execute(plan, &args.place.data, args.console, printer)?.code
         }
     };
     Ok(ExitCode::from(code))
 }
 
 /// Carries out a plan to its end and prints how it went.
-pub fn execute(plan: Plan, data: &Path, printer: &Printer) -> anyhow::Result<outcome::Shown> {
+pub fn execute(
+    plan: Plan,
+    data: &Path,
+    console: Option<SocketAddr>,
+    printer: &Printer,
+) -> anyhow::Result<outcome::Shown> {
     let data_root = DataRoot::take(data)?;
     runtime()?.block_on(async {
         let session = Session::open(data_root, &plan.settings).await?;
+        let _console = shown_console(&session, console, printer).await?;
         let digest = Sha256::digest(plan.definition.as_bytes());
         // A changed definition is another state machine; the old one stays with the executions that used it.
         let machine = format!("redshift-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
@@ -140,7 +153,12 @@ pub fn execute(plan: Plan, data: &Path, printer: &Printer) -> anyhow::Result<out
 }
 
 /// Takes up an interrupted execution; returns the exit code.
-pub fn resume(execution: &str, place: &PlaceArgs, printer: &Printer) -> anyhow::Result<u8> {
+pub fn resume(
+    execution: &str,
+    place: &PlaceArgs,
+    console: Option<SocketAddr>,
+    printer: &Printer,
+) -> anyhow::Result<u8> {
     let data_root = DataRoot::take(&place.data)?;
     session::bring_up_to_date(&data_root)?;
     let record = session::reader(data_root.path())?.find_execution(execution)?;
@@ -163,6 +181,7 @@ pub fn resume(execution: &str, place: &PlaceArgs, printer: &Printer) -> anyhow::
     }
     runtime()?.block_on(async {
         let session = Session::open(data_root, &settings).await?;
+        let _console = shown_console(&session, console, printer).await?;
         let resumed = session.engine.resume(&record.arn).await;
         match resumed {
             Ok(started) => Ok(see_through(session, &started, &settings, printer).await?.code),
@@ -172,6 +191,25 @@ pub fn resume(execution: &str, place: &PlaceArgs, printer: &Printer) -> anyhow::
             }
         }
     })
+}
+
+/// Serves the console, and says where, until what is answered is dropped.
+async fn shown_console(
+    session: &Session,
+    address: Option<SocketAddr>,
+    printer: &Printer,
+) -> anyhow::Result<Option<oneshot::Sender<()>>> {
+    let Some(address) = address else { return Ok(None) };
+    let step_functions = Arc::new(StepFunctions::new(Arc::clone(&session.engine), Arc::new(now)));
+    let console = session.console(&step_functions, None)?;
+    let hosts = if address.ip().is_loopback() { Hosts::Loopback } else { Hosts::Any };
+    let bound = Server::bind(address, Router::new().with_console(console).known_as(hosts)).await;
+    let server = bound.map_err(|error| exit::usage(format!("--console {address}: {error}")))?;
+    let address = server.local_addr().context("asking for the address")?;
+    printer.note(&format!("console http://{address}/console/"));
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(server.run(async move { drop(stopped.await) }));
+    Ok(Some(stop))
 }
 
 fn resumed_settings(record: &ExecutionRecord, place: &PlaceArgs) -> anyhow::Result<Settings> {

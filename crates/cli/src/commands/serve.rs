@@ -53,14 +53,17 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         };
         let session = Session::open_with(data_root, &settings, options, Limits::default(), connect).await?;
         let step_functions = Arc::new(StepFunctions::new(Arc::clone(&session.engine), Arc::new(now)));
-        let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions));
+        let console = session.console(&step_functions, apis.as_ref().map(|apis| Arc::clone(&apis.catalog)))?;
+        let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions)).with_console(console);
         // Whoever listens where others reach it is known by names of theirs.
         let hosts = if args.listen.ip().is_loopback() { Hosts::Loopback } else { Hosts::Any };
         let server = server.with_router(router.known_as(hosts));
         // What was running goes on before anyone asks for it: a task token is good only once its execution is there.
         session.engine.recover().await?;
-        printer.result(&format!("listening on http://{address}"));
-        printer.object(&json!({ "listening": format!("http://{address}") }));
+        printer.result(&format!("listening on http://{address}\nconsole      http://{address}/console/"));
+        printer.object(&json!({
+            "listening": format!("http://{address}"), "console": format!("http://{address}/console/"),
+        }));
         server.run(interrupted()?).await;
         session.close().await;
         Ok(ExitCode::SUCCESS)

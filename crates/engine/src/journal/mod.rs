@@ -13,6 +13,7 @@ use starmap_asl::{Event, HistoryEvent, Timestamp};
 
 use crate::registry::{Change, MachineKind, RevisionRow};
 
+pub mod browse;
 pub(crate) mod codec;
 pub mod memory;
 pub(crate) mod migrate;

@@ -4,6 +4,7 @@
 
 use starmap_asl::{Event, Timestamp};
 
+use super::browse::{self, FailureGroup, Listing, ListingPage, Stretch};
 use super::{
     ChildRecord, ChildState, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRecord, MapRunRow,
     Parent, Status,
@@ -206,6 +207,39 @@ pub trait Reader: Send + Sync {
 
     /// The finished attempts of an execution and of all its children, in the order in which they finished.
     fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error>;
+
+    /// A page of executions in an order of the caller's, and how many there are.
+    fn listing(&self, listing: &Listing) -> Result<ListingPage, Error> {
+        browse::listing(self, listing)
+    }
+
+    /// The children of a map run that ended without success, by how and why, most frequent first, at most `limit`
+    /// groups.
+    fn failures(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<FailureGroup>, Error> {
+        browse::failures(self, map_run, limit)
+    }
+
+    /// How many children of a map run were started and how many ended in each of `count` stretches of `width_ms`
+    /// milliseconds (at least 1) from `from` on.
+    fn stretches(
+        &self,
+        map_run: MapRunRow,
+        from: Timestamp,
+        width_ms: i64,
+        count: usize,
+    ) -> Result<Vec<Stretch>, Error> {
+        browse::stretches(self, map_run, from, width_ms.max(1), count)
+    }
+
+    /// The last finished attempts of the children of a map run, at most `limit`, in the order in which they finished.
+    fn map_run_invocations(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<InvocationRow>, Error> {
+        browse::map_run_invocations(self, map_run, limit)
+    }
+
+    /// A number that grows whenever something is added to an execution's events or history.
+    fn log_position(&self, execution: ExecutionId) -> Result<u64, Error> {
+        Ok(self.events(execution)?.len() as u64 + self.history_backward(execution, u64::MAX, 1)?.len() as u64)
+    }
 }
 
 impl std::fmt::Debug for dyn Reader {

@@ -12,12 +12,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, named_p
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
+use super::browse::{FailureGroup, Listing, ListingPage, Stretch};
 use super::{
     Awaiting, Batch, ChildRecord, ChildState, Ending, Error, ExecutionFilter, ExecutionId, ExecutionRecord,
     ExecutionSummary, ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord,
     MapRunRow, Parent, Reader, Status, Write, codec, migrate,
 };
 use crate::registry::{MachineKind, Resources, Revision, RevisionRow, tables};
+
+mod browse;
 
 /// `PRAGMA application_id` of a journal: "star" in ASCII.
 const APPLICATION_ID: i32 = 0x7374_6172;
@@ -194,7 +197,8 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
         migrate::bring_up_to_date(connection).map_err(setup)?;
     }
     check_version(connection, path)?;
-    connection.execute_batch(MAP_RUN_DETAILS).map_err(setup)
+    connection.execute_batch(MAP_RUN_DETAILS).map_err(setup)?;
+    connection.execute_batch(browse::INDEXES).map_err(setup)
 }
 
 /// The schema version of a file that is a journal.
@@ -299,32 +303,12 @@ impl Reader for SqliteReader {
             format!("AND {not} (status NOT IN ('RUNNING', 'SUCCEEDED') AND run_redrives < {redrive})")
         });
         let sql = format!(
-            "SELECT id, arn, name, state_machine_arn, map_run, item_index, status, error, cause, started_at, \
-                    stopped_at, version_arn, alias_arn, redrive_count, redriven_at, run_redrives \
-             FROM executions \
+            "SELECT {EXECUTION_SUMMARY} FROM executions \
              WHERE {of} AND id < ?2 AND (?3 IS NULL OR status = ?3) {redriven} {awaiting} ORDER BY id DESC LIMIT ?4"
         );
         let before = before.map_or(i64::MAX, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
         let status = filter.status.map(Status::as_str);
-        self.select(&sql, params![value, before, status, limit_of(limit)], |row| {
-            Ok(ExecutionSummary {
-                id: ExecutionId(row.get(0)?),
-                arn: row.get(1)?,
-                name: row.get(2)?,
-                state_machine_arn: row.get(3)?,
-                version_arn: row.get(11)?,
-                alias_arn: row.get(12)?,
-                parent: parent(row, 4)?,
-                run_redrives: row.get(15)?,
-                status: self::status(row, 6)?,
-                error: row.get(7)?,
-                cause: row.get(8)?,
-                started_at: Timestamp(row.get(9)?),
-                stopped_at: row.get::<_, Option<i64>>(10)?.map(Timestamp),
-                redrive_count: row.get(13)?,
-                redriven_at: row.get::<_, Option<i64>>(14)?.map(Timestamp),
-            })
-        })
+        self.select(&sql, params![value, before, status, limit_of(limit)], execution_summary)
     }
 
     fn redriven_by(&self, execution: ExecutionId, client_token: &str) -> Result<Option<Timestamp>, Error> {
@@ -456,29 +440,40 @@ impl Reader for SqliteReader {
     }
 
     fn invocations(&self, execution: ExecutionId) -> Result<Vec<InvocationRow>, Error> {
-        let sql = "SELECT execution, task, function, request_id, log_stream, duration_ms, billed_ms, memory_mib, \
-                          max_memory_used_mib, init_ms, error, at \
-                   FROM invocations \
-                   WHERE execution = ?1 OR execution IN ( \
-                     SELECT child.id FROM executions child JOIN map_runs run ON child.map_run = run.row \
-                     WHERE run.execution = ?1) \
-                   ORDER BY rowid";
-        self.select(sql, params![execution.0], |row| {
-            Ok(InvocationRow {
-                execution: ExecutionId(row.get(0)?),
-                task: row.get(1)?,
-                function: row.get(2)?,
-                request_id: row.get(3)?,
-                log_stream: row.get(4)?,
-                duration_ms: row.get(5)?,
-                billed_ms: row.get(6)?,
-                memory_mib: row.get(7)?,
-                max_memory_used_mib: row.get(8)?,
-                init_ms: row.get(9)?,
-                error: row.get(10)?,
-                at: Timestamp(row.get(11)?),
-            })
-        })
+        let sql = format!(
+            "SELECT {INVOCATION} FROM invocations \
+             WHERE execution = ?1 OR execution IN ( \
+               SELECT child.id FROM executions child JOIN map_runs run ON child.map_run = run.row \
+               WHERE run.execution = ?1) \
+             ORDER BY rowid"
+        );
+        self.select(&sql, params![execution.0], invocation)
+    }
+
+    fn listing(&self, listing: &Listing) -> Result<ListingPage, Error> {
+        self.browse(listing)
+    }
+
+    fn failures(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<FailureGroup>, Error> {
+        self.grouped_failures(map_run, limit)
+    }
+
+    fn stretches(
+        &self,
+        map_run: MapRunRow,
+        from: Timestamp,
+        width_ms: i64,
+        count: usize,
+    ) -> Result<Vec<Stretch>, Error> {
+        self.shape(map_run, from, width_ms, count)
+    }
+
+    fn map_run_invocations(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<InvocationRow>, Error> {
+        self.last_invocations(map_run, limit)
+    }
+
+    fn log_position(&self, execution: ExecutionId) -> Result<u64, Error> {
+        self.last_chunk(execution)
     }
 }
 
@@ -583,6 +578,51 @@ impl SqliteReader {
             })
         })
     }
+}
+
+/// The columns that [`execution_summary`] reads.
+const EXECUTION_SUMMARY: &str = "id, arn, name, state_machine_arn, map_run, item_index, status, error, cause, started_at, stopped_at, \
+                                 version_arn, alias_arn, redrive_count, redriven_at, run_redrives";
+
+fn execution_summary(row: &Row<'_>) -> rusqlite::Result<ExecutionSummary> {
+    Ok(ExecutionSummary {
+        id: ExecutionId(row.get(0)?),
+        arn: row.get(1)?,
+        name: row.get(2)?,
+        state_machine_arn: row.get(3)?,
+        parent: parent(row, 4)?,
+        status: status(row, 6)?,
+        error: row.get(7)?,
+        cause: row.get(8)?,
+        started_at: Timestamp(row.get(9)?),
+        stopped_at: row.get::<_, Option<i64>>(10)?.map(Timestamp),
+        version_arn: row.get(11)?,
+        alias_arn: row.get(12)?,
+        redrive_count: row.get(13)?,
+        redriven_at: row.get::<_, Option<i64>>(14)?.map(Timestamp),
+        run_redrives: row.get(15)?,
+    })
+}
+
+/// The columns that [`invocation`] reads.
+const INVOCATION: &str = "execution, task, function, request_id, log_stream, duration_ms, billed_ms, memory_mib, \
+                          max_memory_used_mib, init_ms, invocations.error, at";
+
+fn invocation(row: &Row<'_>) -> rusqlite::Result<InvocationRow> {
+    Ok(InvocationRow {
+        execution: ExecutionId(row.get(0)?),
+        task: row.get(1)?,
+        function: row.get(2)?,
+        request_id: row.get(3)?,
+        log_stream: row.get(4)?,
+        duration_ms: row.get(5)?,
+        billed_ms: row.get(6)?,
+        memory_mib: row.get(7)?,
+        max_memory_used_mib: row.get(8)?,
+        init_ms: row.get(9)?,
+        error: row.get(10)?,
+        at: Timestamp(row.get(11)?),
+    })
 }
 
 /// Writes a batch: of each execution one row of events and history, and one with its end if it also began here.

@@ -1,0 +1,215 @@
+// The whole story in a browser: start an execution from the form, watch its graph turn green, open the map run and a
+// failed item, stop one, redrive it, compare two; every page in light and dark, wide and narrow, looked at by axe, and
+// no request that leaves the machine.
+//
+//   STARMAP=../target/release/starmap CHROMIUM=/usr/bin/chromium node story.mjs [folder for screenshots]
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import axe from "axe-core";
+import { chromium } from "playwright-core";
+
+import { fields, startServer } from "./server.mjs";
+
+const program = process.env.STARMAP ?? "../target/release/starmap";
+const pictures = process.argv[2];
+if (pictures) mkdirSync(pictures, { recursive: true });
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--force-device-scale-factor=1",
+];
+
+const server = await startServer(program);
+const profile = mkdtempSync(join(tmpdir(), "starmap-chromium-"));
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS,
+  viewport: { width: 1440, height: 900 }, colorScheme: "light",
+});
+const left = [];
+const problems = [];
+browser.on("request", (request) => {
+  const url = request.url();
+  if (!url.startsWith(server.base + "/") && !url.startsWith("data:")) left.push(url);
+});
+const page = browser.pages()[0] ?? (await browser.newPage());
+page.setDefaultTimeout(30_000);
+page.on("console", (message) => {
+  // A refused form is part of the story.
+  if (["error", "warning"].includes(message.type()) && !/status of 400/.test(message.text())) problems.push(`console: ${message.text()}`);
+});
+page.on("pageerror", (error) => problems.push(`script: ${error.message}`));
+
+const at = (path) => server.base + "/console/" + path;
+const open = async (path) => { await page.goto(at(path)); await page.waitForLoadState("load"); };
+const step = (text) => console.log(`- ${text}`);
+const picture = async (name, options = {}) => { if (pictures) await page.screenshot({ path: join(pictures, name + ".png"), ...options }); };
+
+/** No violation that axe calls serious or critical. */
+async function check(name) {
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  for (const { id, impact, help, nodes } of found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
+    problems.push(`${name}: ${impact} ${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(" | ")}`);
+  }
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  if (wide > 0) problems.push(`${name}: the page is ${wide} px wider than the window`);
+}
+
+/** The number in the path of an execution's page. */
+const idOf = () => /executions\/(\d+)/.exec(page.url())?.[1];
+
+try {
+  step("the demo is started again, from the form with its last input");
+  await open("machines");
+  await page.getByRole("link", { name: /^redshift-/ }).first().click();
+  await page.getByRole("link", { name: "Start execution" }).click();
+  const input = page.getByLabel("Input", { exact: true });
+  const text = await input.inputValue();
+  await input.fill(text.replace("}", ","));
+  await page.getByText(/line \d+, column \d+|JSON at position|Expected/).first().waitFor();
+  await page.getByRole("button", { name: "Start execution" }).click();
+  await page.getByRole("alert").waitFor();
+  assert.match(await page.getByRole("alert").textContent(), /InvalidExecutionInput/);
+  await page.getByLabel("Input", { exact: true }).fill(text.replace(/results\/[^"]+/, "results/again"));
+  await page.getByLabel("Name").fill("from-the-form");
+  await page.getByRole("button", { name: "Start execution" }).click();
+  await page.waitForURL(/executions\/\d+/);
+  step("its graph turns green while it is watched");
+  await page.locator(".state.is-ok").nth(3).waitFor();
+  await page.locator("#title .badge-ok").waitFor();
+  assert.equal(await page.locator(".state.is-ok").count(), 4);
+  const redshift = idOf();
+
+  step("a survey whose items fail; its map run while it runs");
+  const started = await server.call("StartExecution", {
+    stateMachineArn: server.survey, name: "night-1", input: JSON.stringify(fields(60, [7, 19, 33], (index) => (index % 5 === 4 ? 4 : 1))),
+  });
+  await open("executions");
+  await page.getByRole("link", { name: "night-1" }).click();
+  const night = idOf();
+  await page.locator(".state.is-running .name", { hasText: "Observe fields" }).waitFor();
+  await page.locator(".container > a > .name", { hasText: "Observe fields" }).click();
+  await page.getByRole("heading", { name: "Observe fields" }).waitFor();
+  await picture("execution-running");
+  await page.locator("#facts").getByRole("link", { name: "Observe fields" }).click();
+  await page.locator(".tile-failed b", { hasText: /[1-9]/ }).waitFor();
+  const run = /map-runs\/(\d+)/.exec(page.url())[1];
+
+  step("the execution failed; the banner leads to the first item that did");
+  await open(`executions/${night}`);
+  await page.getByText("This execution failed in Observe fields").waitFor();
+  await picture("execution-failed", { fullPage: true });
+  await page.locator(".banner").getByRole("link", { name: "7", exact: true }).click();
+  await page.getByText("This execution failed in Cloudy").waitFor();
+  assert.equal(await page.locator(".crumbs").getByRole("link").count(), 3);
+  await page.getByText("the extinction is 2.1 mag").first().waitFor();
+  const item = idOf();
+
+  step("another one is started from its input, stopped, redriven and stopped again");
+  await open(`executions/${night}`);
+  await page.getByRole("link", { name: "New execution" }).click();
+  const long = JSON.stringify(fields(40, [], () => 20));
+  await page.getByLabel("Input", { exact: true }).fill(long);
+  await page.getByLabel("Name").fill("night-2");
+  await page.getByRole("button", { name: "Start execution" }).click();
+  await page.waitForURL(/done=started/);
+  const second = idOf();
+  await page.locator("summary", { hasText: "Stop…" }).click();
+  await page.getByLabel("Cause").fill("clouds are coming");
+  await page.getByRole("button", { name: "Stop this execution" }).click();
+  await page.getByText("clouds are coming").first().waitFor();
+  await page.getByRole("button", { name: "Redrive" }).click();
+  await page.getByText("The execution goes on where it ended.").waitFor();
+  await page.locator("#title .badge-running").waitFor();
+  step("the limits of its map run are changed while it runs");
+  await page.locator("#facts").getByRole("link", { name: "Observe fields" }).click();
+  await page.locator("summary", { hasText: "Change limits…" }).click();
+  await page.getByLabel("Children at once").fill("20");
+  await page.getByRole("button", { name: "Change", exact: true }).click();
+  await page.getByText("The map run goes on with the new limits.").waitFor();
+  await page.locator("#counts").getByText("20", { exact: true }).first().waitFor();
+
+  step("two are chosen in the list and compared; one is stopped there");
+  await open("executions");
+  for (const name of ["night-1", "night-2"]) await page.getByLabel(`Choose ${name}`).check();
+  await page.getByRole("button", { name: "Compare" }).click();
+  await page.getByRole("heading", { name: "Time by state" }).waitFor();
+  await page.getByText(/values? differ/).waitFor();
+  await open("executions");
+  await page.getByLabel("Choose night-2").check();
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText("Done for all that were chosen.").waitFor();
+
+  step("the keyboard alone: skip link, a state of the graph, its panel");
+  await open(`executions/${redshift}`);
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  assert.equal(new URL(page.url()).hash, "#main");
+  let reached = "";
+  for (let presses = 0; presses < 60 && !/^Distributed Test/.test(reached); presses += 1) {
+    await page.keyboard.press("Tab");
+    reached = await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? "");
+  }
+  assert.match(reached, /^Distributed Test: Distributed map, succeeded/);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Distributed Test" }).waitFor();
+  await page.keyboard.press("g");
+  await page.keyboard.press("m");
+  await page.waitForURL(/machines$/);
+
+  step("every page in light and dark, wide and narrow");
+  const machine = await page.getByRole("link", { name: /^redshift-/ }).first().textContent();
+  const pages = {
+    executions: "executions",
+    "executions-filtered": "executions?q=night&status=failed&sort=duration",
+    execution: `executions/${redshift}`,
+    "execution-state": `executions/${redshift}?state=Distributed%20Test`,
+    "execution-table": `executions/${redshift}?view=table`,
+    "execution-events": `executions/${redshift}?view=events`,
+    "execution-io": `executions/${redshift}?view=io`,
+    "execution-definition": `executions/${redshift}?view=definition`,
+    "execution-aborted": `executions/${second}`,
+    night: `executions/${night}`,
+    item: `executions/${item}`,
+    science: `executions/${redshift}/science`,
+    "map-run": `map-runs/${run}`,
+    "map-run-workers": await (async () => {
+      await open(`executions/${redshift}`);
+      return new URL(await page.locator("#facts").getByRole("link", { name: "Distributed Test" }).first().evaluate((link) => link.href)).pathname.replace("/console/", "");
+    })(),
+    machines: "machines",
+    machine: `machines/${machine}`,
+    survey: "machines/survey",
+    versions: "machines/survey?view=versions",
+    start: `machines/${machine}/start`,
+    functions: "functions",
+    function: "functions/starmap-infer",
+    compare: `compare?id=${night}&id=${second}`,
+    keyboard: "keyboard",
+    missing: "executions/none",
+  };
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [1440, 390]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
+      for (const [name, path] of Object.entries(pages)) {
+        if (name === "missing") page.removeAllListeners("console");
+        await open(path);
+        const of = `${name}-${colorScheme}-${width}`;
+        await check(of);
+        await picture(of, { fullPage: true });
+      }
+    }
+  }
+
+  assert.deepEqual(left, [], "requests that left the machine");
+  assert.deepEqual(problems, []);
+  console.log(`${Object.keys(pages).length} pages in 4 ways, no serious violation, no request that left the machine`);
+} finally {
+  await browser.close();
+  rmSync(profile, { recursive: true, force: true });
+  await server.stop();
+}

@@ -1,0 +1,181 @@
+//! What people ask of a journal when they look around in it: pages in any order, failures by their message, and the
+//! shape of a map run over time.
+//!
+//! The functions here answer from the rest of [`Reader`] and read everything that they are asked about. They are what
+//! a reader does unless it knows better; [`sqlite`](super::sqlite) does, by its indexes.
+
+use starmap_asl::Timestamp;
+
+use super::{
+    Error, ExecutionFilter, ExecutionId, ExecutionSummary, ExecutionsOf, InvocationRow, MapRunRow, Reader, Status,
+};
+
+/// Which executions to show, and in what order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Whose.
+    pub of: ExecutionsOf,
+    /// Only those whose name has this in it, in upper or lower case; ASCII letters only are the same in both.
+    pub name_has: Option<String>,
+    /// Only those that have come so far; all if empty.
+    pub statuses: Vec<Status>,
+    /// Only those that were started then or later.
+    pub started_from: Option<Timestamp>,
+    /// Only those that were started before.
+    pub started_before: Option<Timestamp>,
+    /// By what.
+    pub order: Order,
+    /// Largest or newest first.
+    pub is_descending: bool,
+    /// So many are left out at the beginning.
+    pub offset: u64,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// By what a listing is sorted; what is equal in that is in the order of being started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// When they were started; children of a map run by their items.
+    Started,
+    /// When they ended; those that run are before all others.
+    Stopped,
+    /// How long they took; those that run are before all others.
+    Duration,
+    /// By name, by bytes.
+    Name,
+    /// By the status's spelling.
+    Status,
+}
+
+/// A page of a listing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListingPage {
+    /// The executions.
+    pub rows: Vec<ExecutionSummary>,
+    /// How many there are on all pages.
+    pub total: u64,
+}
+
+/// Children of a map run that ended with the same error for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureGroup {
+    /// How they ended.
+    pub status: Status,
+    /// The error's name.
+    pub error: Option<String>,
+    /// The error's cause.
+    pub cause: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// The first of them, by item index.
+    pub first: ExecutionId,
+    /// Its item.
+    pub first_item: u64,
+}
+
+/// What happened to the children of a map run in one stretch of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// So many were started.
+    pub started: u64,
+    /// So many ended.
+    pub ended: u64,
+}
+
+/// The statuses of what went wrong.
+pub const FAILURES: [Status; 3] = [Status::Failed, Status::TimedOut, Status::Aborted];
+
+pub(super) fn listing<R: Reader + ?Sized>(reader: &R, listing: &Listing) -> Result<ListingPage, Error> {
+    let filter = ExecutionFilter { of: listing.of.clone(), status: None, is_redriven: None, awaiting: None };
+    let wanted = listing.name_has.as_ref().map(|name| name.to_ascii_lowercase());
+    let mut found = reader.executions(&filter, None, usize::MAX)?;
+    found.retain(|row| {
+        wanted.as_ref().is_none_or(|wanted| row.name.to_ascii_lowercase().contains(wanted))
+            && (listing.statuses.is_empty() || listing.statuses.contains(&row.status))
+            && listing.started_from.is_none_or(|from| row.started_at >= from)
+            && listing.started_before.is_none_or(|before| row.started_at < before)
+    });
+    found.sort_by(|a, b| {
+        let took = |row: &ExecutionSummary| row.stopped_at.map(|stopped| stopped.0 - row.started_at.0);
+        let by = match listing.order {
+            Order::Started => a.parent.map(|parent| parent.item_index).cmp(&b.parent.map(|parent| parent.item_index)),
+            Order::Stopped => a.stopped_at.cmp(&b.stopped_at),
+            Order::Duration => took(a).cmp(&took(b)),
+            Order::Name => a.name.cmp(&b.name),
+            Order::Status => a.status.as_str().cmp(b.status.as_str()),
+        };
+        by.then(a.id.cmp(&b.id))
+    });
+    if listing.is_descending {
+        found.reverse();
+    }
+    let total = found.len() as u64;
+    let offset = usize::try_from(listing.offset).unwrap_or(usize::MAX);
+    Ok(ListingPage { rows: found.into_iter().skip(offset).take(listing.limit).collect(), total })
+}
+
+pub(super) fn failures<R: Reader + ?Sized>(
+    reader: &R,
+    map_run: MapRunRow,
+    limit: usize,
+) -> Result<Vec<FailureGroup>, Error> {
+    let mut groups: Vec<FailureGroup> = Vec::new();
+    for child in reader.children(map_run)?.into_iter().filter(|child| FAILURES.contains(&child.status)) {
+        let same = |group: &&mut FailureGroup| {
+            (group.status, &group.error, &group.cause) == (child.status, &child.error, &child.cause)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.count += 1,
+            None => groups.push(FailureGroup {
+                status: child.status,
+                error: child.error,
+                cause: child.cause,
+                count: 1,
+                first: child.id,
+                first_item: child.item_index,
+            }),
+        }
+    }
+    groups.sort_by(|a, b| b.count.cmp(&a.count).then(a.first_item.cmp(&b.first_item)));
+    groups.truncate(limit);
+    Ok(groups)
+}
+
+pub(super) fn stretches<R: Reader + ?Sized>(
+    reader: &R,
+    map_run: MapRunRow,
+    from: Timestamp,
+    width_ms: i64,
+    count: usize,
+) -> Result<Vec<Stretch>, Error> {
+    let mut stretches = vec![Stretch::default(); count];
+    for child in reader.children(map_run)? {
+        if let Some(stretch) = stretch_of(&mut stretches, from, width_ms, child.started_at) {
+            stretch.started += 1;
+        }
+        if let Some(stretch) = child.stopped_at.and_then(|at| stretch_of(&mut stretches, from, width_ms, at)) {
+            stretch.ended += 1;
+        }
+    }
+    Ok(stretches)
+}
+
+fn stretch_of(stretches: &mut [Stretch], from: Timestamp, width_ms: i64, at: Timestamp) -> Option<&mut Stretch> {
+    let index = usize::try_from((at.0 - from.0).div_euclid(width_ms)).ok()?;
+    stretches.get_mut(index)
+}
+
+pub(super) fn map_run_invocations<R: Reader + ?Sized>(
+    reader: &R,
+    map_run: MapRunRow,
+    limit: usize,
+) -> Result<Vec<InvocationRow>, Error> {
+    let children: std::collections::HashSet<ExecutionId> =
+        reader.children(map_run)?.into_iter().map(|child| child.id).collect();
+    let Some(run) = reader.map_run(map_run)? else { return Ok(Vec::new()) };
+    let all = reader.invocations(run.execution)?;
+    let mut own: Vec<_> = all.into_iter().filter(|row| children.contains(&row.execution)).collect();
+    own.drain(..own.len().saturating_sub(limit));
+    Ok(own)
+}
