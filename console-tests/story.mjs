@@ -126,7 +126,7 @@ try {
   step("the limits of its map run are changed while it runs");
   await page.locator("#facts").getByRole("link", { name: "Observe fields" }).click();
   await page.locator("summary", { hasText: "Change limits…" }).click();
-  await page.getByLabel("Children at once").fill("20");
+  await page.getByRole("textbox", { name: "Children at once" }).fill("20");
   await page.getByRole("button", { name: "Change", exact: true }).click();
   await page.getByText("The map run goes on with the new limits.").waitFor();
   await page.locator("#counts").getByText("20", { exact: true }).first().waitFor();
@@ -153,7 +153,7 @@ try {
     await page.keyboard.press("Tab");
     reached = await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? "");
   }
-  assert.match(reached, /^Distributed Test: Distributed map, succeeded/);
+  assert.match(reached, /^Distributed Test 8 of 8, Distributed map, succeeded/);
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Distributed Test" }).waitFor();
   await page.keyboard.press("g");

@@ -11,6 +11,7 @@ mod layers;
 mod planted;
 
 const USAGE: &str = "usage: cargo xtask check      format, lints, layers, tests (all of it)
+       cargo xtask console    only the console in a browser
        cargo xtask layers     only the arrows between crates
        cargo xtask tests      only the tests
        cargo xtask planted-bugs [NAME…]   plant each known bug in a copy: the simulation must catch it";
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Some("layers") => layers::check(),
         Some("tests") => tests(),
         Some("planted-bugs") => planted::check(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("console") => console(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -47,6 +49,7 @@ fn check() -> anyhow::Result<()> {
         skipped("format: rustfmt is not installed (rustup component add rustfmt)")?;
     }
     step("tests", tests)?;
+    step("console", console)?;
     if installed("clippy") {
         step("lints", || {
             cargo(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
@@ -77,6 +80,28 @@ fn tests() -> anyhow::Result<()> {
         command.env("STARMAP_REQUIRE_REFERENCE", "1");
     }
     run(command)
+}
+
+/// The console, driven through a browser.
+fn console() -> anyhow::Result<()> {
+    let has =
+        |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    let missing: Vec<&str> = ["node", "npm", &chromium].into_iter().filter(|program| !has(program)).collect();
+    if !missing.is_empty() {
+        return skipped(&format!("the console in a browser: there is no {}", missing.join(" and no ")));
+    }
+    let folder = root().join("console-tests");
+    let mut install = Command::new("npm");
+    install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
+    if run(install).is_err() {
+        return skipped("the console in a browser: npm could not install what it is driven with");
+    }
+    cargo(&["build", "--release", "--workspace", "--bin", "starmap"])?;
+    let mut story = Command::new("node");
+    story.arg("story.mjs").current_dir(&folder).env("CHROMIUM", chromium);
+    story.env("STARMAP", root().join("target/release/starmap"));
+    run(story)
 }
 
 /// A Python environment with the packages, made beside the build if it is not there.

@@ -128,8 +128,13 @@ fn looking_around_by_index_finds_what_reading_everything_does() {
     let mut seen = 0;
     for of in [ExecutionsOf::Everyone, machine, ExecutionsOf::MapRun(MapRunRow(1))] {
         for order in [Order::Started, Order::Stopped, Order::Duration, Order::Name, Order::Status] {
-            for statuses in [vec![], FAILURES.to_vec(), vec![Status::Succeeded], vec![Status::Running, Status::Failed]]
-            {
+            for statuses in [
+                vec![],
+                FAILURES.to_vec(),
+                vec![Status::TimedOut],
+                vec![Status::Succeeded],
+                vec![Status::Running, Status::Failed],
+            ] {
                 for (name_has, is_descending, offset) in [(None, true, 0), (Some("EVEN"), false, 1), (None, false, 9)] {
                     let listing = Listing {
                         of: of.clone(),

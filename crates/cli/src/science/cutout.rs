@@ -18,7 +18,8 @@ pub fn png(image: &[f32]) -> Vec<u8> {
 
 /// `[32, 32, 3]`
 fn rgb(image: &[f32]) -> Vec<u8> {
-    let sky: Vec<f32> = image.chunks_exact(PIXELS).map(median).collect();
+    // What is no brighter than the sky and its noise is dark.
+    let sky: Vec<f32> = image.chunks_exact(PIXELS).map(|band| median(band) + 1.5 * noise(band)).collect();
     let at = |band: usize, pixel: usize| {
         let value = image.get(band * PIXELS + pixel).copied().unwrap_or(0.0) - sky.get(band).copied().unwrap_or(0.0);
         if value.is_finite() { value.max(0.0) } else { 0.0 }
@@ -47,6 +48,12 @@ fn rgb(image: &[f32]) -> Vec<u8> {
         bytes.extend(shown.map(|value| (value / top * 255.0).round() as u8));
     }
     bytes
+}
+
+/// The standard deviation of a band's sky: 1.4826 · median |x − median(x)|.
+fn noise(values: &[f32]) -> f32 {
+    let middle = median(values);
+    1.4826 * median(&values.iter().map(|value| (value - middle).abs()).collect::<Vec<_>>())
 }
 
 fn median(values: &[f32]) -> f32 {

@@ -137,7 +137,7 @@ pub(super) fn failures<R: Reader + ?Sized>(
             }),
         }
     }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then(a.first_item.cmp(&b.first_item)));
+    groups.sort_by_key(|group| (group.status == Status::Aborted, std::cmp::Reverse(group.count), group.first_item));
     groups.truncate(limit);
     Ok(groups)
 }

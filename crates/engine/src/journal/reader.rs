@@ -213,8 +213,8 @@ pub trait Reader: Send + Sync {
         browse::listing(self, listing)
     }
 
-    /// The children of a map run that ended without success, by how and why, most frequent first, at most `limit`
-    /// groups.
+    /// The children of a map run that ended without success, by how and why, most frequent first and what was
+    /// aborted last, at most `limit` groups.
     fn failures(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<FailureGroup>, Error> {
         browse::failures(self, map_run, limit)
     }

@@ -13,6 +13,8 @@ use super::{Console, Failure};
 
 /// Executions beside each other.
 const SIDES_MAX: usize = 4;
+/// Values of inputs that are shown.
+const ROWS_MAX: usize = 60;
 /// Values of inputs that are compared.
 const VALUES_MAX: usize = 2_000;
 
@@ -263,7 +265,7 @@ fn inputs_part(sides: &[Side]) -> Html {
         many => format!("{} differ; these come first.", words::counted(many, "value", "values")),
     };
     let mut html = table("Inputs", &note, sides);
-    for (name, differs) in &all {
+    for (name, differs) in all.iter().take(ROWS_MAX) {
         put!(
             html,
             "<tr class=\"{}\"><th scope=\"row\"><code>{}</code></th>",
@@ -280,7 +282,15 @@ fn inputs_part(sides: &[Side]) -> Html {
         }
         put!(html, "</tr>");
     }
-    put!(html, "</tbody></table></div></section>");
+    put!(html, "</tbody></table></div>");
+    if all.len() > ROWS_MAX {
+        put!(
+            html,
+            "<p class=\"note\">{} more are in the JSON of this page.</p>",
+            words::count((all.len() - ROWS_MAX) as u64)
+        );
+    }
+    put!(html, "</section>");
     html
 }
 

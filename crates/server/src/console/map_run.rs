@@ -58,9 +58,11 @@ impl Console {
         page.part(
             "title",
             html!(
-                "<div class=\"head\"><h1>{}</h1>{}<span class=\"aside\">Map run</span></div>",
+                "<div class=\"head\"><h1>{}</h1>{}<span class=\"aside\">Map run</span></div>\
+                 <code class=\"arn title-arn\">{}</code>",
                 run.state,
-                badge(run.status)
+                badge(run.status),
+                run.arn
             ),
         );
         page.body.add(&self.map_run_actions(request, &run, &own));
@@ -189,9 +191,8 @@ impl Console {
         };
         facts.add("Tolerated failures", tolerated);
         if run.details.redrive_count > 0 {
-            facts.add("Redriven", words::counted(run.details.redrive_count, "time", "times"));
+            facts.add("Redriven", words::counted(run.details.redrive_count.into(), "time", "times"));
         }
-        facts.add("ARN", html!("<code class=\"arn\">{}</code>", run.arn));
         put!(html, "{}</section>", facts.done());
         html
     }
@@ -211,7 +212,7 @@ impl Console {
                 html,
                 "<tr><td class=\"number\">{}</td><td class=\"main\"><code>{}</code>{}</td><td><a href=\"{}\">Item {}</a></td></tr>",
                 words::count(group.count),
-                group.error.as_deref().unwrap_or(group.status.as_str()),
+                group.error.as_deref().unwrap_or(words::status_word(group.status)),
                 told(group.cause.as_deref().unwrap_or_default()),
                 path(&["executions", &group.first.0.to_string()]),
                 words::count(group.first_item)
@@ -252,7 +253,7 @@ impl Console {
             let index = row.parent.map_or(0, |parent| parent.item_index);
             put!(
                 html,
-                "<tr><td class=\"number main\"><a href=\"{}\">{}</a></td><td>{}</td><td class=\"number\">{}</td><td>{}</td>\
+                "<tr><td class=\"number\"><a href=\"{}\">{}</a></td><td>{}</td><td class=\"number\">{}</td><td>{}</td>\
                  <td class=\"clip\">{}</td><td class=\"wide clip\"><code>{}</code></td></tr>",
                 link,
                 words::count(index),
@@ -306,8 +307,9 @@ impl Console {
             _ => {
                 let (mut rows, mut before, mut total) = (Vec::new(), 0, 0);
                 for (statuses, order) in [
-                    (&FAILURES[..], Order::Started),
+                    (&[Status::Failed, Status::TimedOut][..], Order::Started),
                     (&[Status::Running][..], Order::Started),
+                    (&[Status::Aborted][..], Order::Started),
                     (&[Status::Succeeded][..], Order::Duration),
                 ] {
                     let wanted = CHILDREN - rows.len() as u64;

@@ -84,9 +84,14 @@ impl Progress {
             "ExecutionSucceeded" => self.end(row, None),
             "ExecutionFailed" | "ExecutionTimedOut" => self.end(row, Some(Mark::Failed)),
             "ExecutionAborted" => self.end(row, Some(Mark::Cancelled)),
-            "ExecutionRedriven" => self.has_ended = false,
+            // What it leads to belongs to a state that was open, the last one if there are several.
+            "ExecutionRedriven" => return self.reopen(),
             _ => {}
         }
+        let index = match name {
+            "MapRunRedriven" => self.visit_of_run(&row.details).unwrap_or(index),
+            _ => index,
+        };
         let Some(visit) = self.visits.get_mut(index as usize) else { return index };
         let text = |key: &str| row.details.get(key).and_then(Value::as_str).map(str::to_owned);
         let goes_on = |visit: &mut Visit| (visit.mark, visit.exited_at) = (Mark::InProgress, None);
@@ -210,6 +215,23 @@ impl Progress {
         self.visits.get(self.visit_at(event) as usize).map(|visit| visit.state.as_str())
     }
 
+    /// A redrive takes up what was open at the end.
+    fn reopen(&mut self) -> u32 {
+        self.has_ended = false;
+        let mut last = NONE;
+        for (index, visit) in self.visits.iter_mut().enumerate().filter(|(_, visit)| visit.exited.is_none()) {
+            (visit.mark, visit.exited_at, visit.error) = (Mark::InProgress, None, None);
+            last = index as u32;
+        }
+        last
+    }
+
+    fn visit_of_run(&self, details: &Value) -> Option<u32> {
+        let arn = details.get("map_run_arn").and_then(Value::as_str)?;
+        let index = self.visits.iter().rposition(|visit| visit.map_run.as_deref() == Some(arn))?;
+        u32::try_from(index).ok()
+    }
+
     /// How often a state was entered, and the last time.
     pub(super) fn state(&self, name: &str) -> Option<(u64, &Visit)> {
         let (count, last) = self.states.get(name)?;
@@ -305,6 +327,27 @@ mod tests {
         ]);
         assert_eq!(["A", "W"].map(|state| failed.mark(state)), [Mark::Failed, Mark::Cancelled]);
         assert!(failed.has_ended);
+    }
+
+    #[test]
+    fn a_redrive_goes_on_with_what_was_open() {
+        let mut events = vec![
+            (0, "ExecutionStarted", json!({})),
+            (0, "MapStateEntered", json!({ "name": "M" })),
+            (2, "MapStateStarted", json!({})),
+            (3, "MapRunStarted", json!({ "map_run_arn": "run" })),
+            (0, "ExecutionAborted", json!({})),
+            (5, "ExecutionRedriven", json!({})),
+            (6, "MapRunRedriven", json!({ "map_run_arn": "run" })),
+        ];
+        assert_eq!(follow(&events[..5]).mark("M"), Mark::Cancelled);
+        assert_eq!((follow(&events).mark("M"), follow(&events).step_of(7)), (Mark::InProgress, Some("M")));
+        events.extend([
+            (7, "MapRunSucceeded", json!({})),
+            (8, "MapStateSucceeded", json!({})),
+            (9, "MapStateExited", json!({ "name": "M" })),
+        ]);
+        assert_eq!(follow(&events).mark("M"), Mark::Succeeded);
     }
 
     #[test]

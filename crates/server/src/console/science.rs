@@ -266,7 +266,7 @@ fn draw_density(density: &Density) -> Html {
     let most = density.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
     let title = format!("{} against {}", density.y, density.x);
     let mut html = html!(
-        "<figure class=\"plot square\"><figcaption>{}</figcaption><svg viewBox=\"0 0 466 460\" role=\"img\" aria-label=\"{}\">",
+        "<figure class=\"plot square\"><figcaption>{}</figcaption><svg viewBox=\"0 0 480 460\" role=\"img\" aria-label=\"{}\">",
         title,
         title
     );
@@ -335,7 +335,7 @@ fn draw_histogram(histogram: &Histogram) -> Html {
     let x = |value: f64| LEFT + (value - from) / (to - from).max(f64::MIN_POSITIVE) * WIDTH;
     let y = |count: f64| TOP + HEIGHT - count / most * HEIGHT;
     let mut html = html!(
-        "<figure class=\"plot\"><figcaption>{}</figcaption><svg viewBox=\"0 0 466 290\" role=\"img\" aria-label=\"{}\">",
+        "<figure class=\"plot\"><figcaption>{}</figcaption><svg viewBox=\"0 0 480 290\" role=\"img\" aria-label=\"{}\">",
         histogram.title,
         histogram.title
     );

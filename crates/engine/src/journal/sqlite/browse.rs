@@ -49,9 +49,12 @@ impl SqliteReader {
             conditions.push(format!("instr(lower(name), {}) > 0", bind(name.to_ascii_lowercase().into())));
         }
         let is_of_map_run = matches!(listing.of, ExecutionsOf::MapRun(_));
-        if listing.statuses == FAILURES && is_of_map_run {
+        let are_failures = listing.statuses.iter().all(|status| FAILURES.contains(status));
+        if !listing.statuses.is_empty() && are_failures && is_of_map_run {
+            // For the index; which of them, below.
             conditions.push(IS_FAILED.to_owned());
-        } else if listing.statuses == [Status::Running] && is_of_map_run {
+        }
+        if listing.statuses == [Status::Running] && is_of_map_run {
             conditions.push(IS_RUNNING.to_owned());
         } else if !listing.statuses.is_empty() {
             let statuses: Vec<String> =
@@ -108,7 +111,7 @@ impl SqliteReader {
             "SELECT status, error, cause, count(*), id, min(item_index) FROM ( \
                SELECT status, error, cause, id, item_index FROM executions \
                WHERE map_run = ?1 AND {IS_FAILED} ORDER BY item_index LIMIT {GROUPED_MAX}) \
-             GROUP BY status, error, cause ORDER BY count(*) DESC, min(item_index) LIMIT ?2"
+             GROUP BY status, error, cause ORDER BY status = 'ABORTED', count(*) DESC, min(item_index) LIMIT ?2"
         );
         // With `min` alone, SQLite takes the other columns from the row that has the least.
         self.select(&sql, params![map_run.0, limit_of(limit)], |row| {

@@ -123,7 +123,13 @@ fn draw_state(svg: &mut Html, node: &Node, place: &PlacedBox, picture: &Picture<
     let look = (picture.look)(&node.name);
     let is_container = !place.inner.is_empty();
     let selected = picture.selected == Some(node.name.as_str());
-    let spoken = spoken(node, &look, picture.is_live);
+    let counts = look.counts.filter(|counts| picture.is_live && counts.total > 0);
+    let shown = match &counts {
+        Some(counts) => said(counts),
+        None if look.note.is_empty() => node.detail.clone(),
+        None => look.note.clone(),
+    };
+    let spoken = spoken(node, &shown, &look, picture.is_live);
     put!(
         svg,
         "<g class=\"state is-{}{}{}\" transform=\"translate({} {})\">",
@@ -137,7 +143,7 @@ fn draw_state(svg: &mut Html, node: &Node, place: &PlacedBox, picture: &Picture<
     if selected {
         put!(svg, " aria-current=\"true\"");
     }
-    put!(svg, "><title>{}</title>", spoken);
+    put!(svg, ">");
     if is_container && node.kind == "Map" {
         // One behind the other: what is inside happens many times.
         for step in [8.0, 4.0] {
@@ -158,13 +164,13 @@ fn draw_state(svg: &mut Html, node: &Node, place: &PlacedBox, picture: &Picture<
     put!(svg, "<rect class=\"tile\" x=\"11\" y=\"12\" width=\"30\" height=\"30\" rx=\"7\"/>");
     put!(svg, "<use class=\"sign\" href=\"#t-{}\" x=\"16\" y=\"17\" width=\"20\" height=\"20\"/>", node.sign);
     let room = ((place.width - 86.0) / 8.2) as usize;
-    put!(svg, "<text class=\"name\" x=\"51\" y=\"24\">{}</text>", shortened(&node.name, room));
-    let detail = if look.note.is_empty() { &node.detail } else { &look.note };
+    put!(svg, "<text class=\"name\" x=\"51\" y=\"24\">{}</text> ", shortened(&node.name, room));
     let detail_room = ((place.width - 86.0) / 7.0) as usize;
-    match look.counts.filter(|counts| picture.is_live && counts.total > 0) {
-        Some(counts) => draw_counts(svg, &counts, place.width),
-        None => put!(svg, "<text class=\"detail\" x=\"51\" y=\"41\">{}</text>", shortened(detail, detail_room)),
+    if let Some(counts) = &counts {
+        draw_counts(svg, counts, place.width);
     }
+    let y = if counts.is_some() { 40 } else { 41 };
+    put!(svg, "<text class=\"detail\" x=\"51\" y=\"{}\">{}</text>", y, shortened(&shown, detail_room));
     if look.mark != Mark::NotStarted {
         let x = place.width - 29.0;
         put!(
@@ -200,7 +206,6 @@ fn draw_counts(svg: &mut Html, counts: &Counts, width: f64) {
             at += part;
         }
     }
-    put!(svg, "<text class=\"detail\" x=\"51\" y=\"40\">{}</text>", said(counts));
 }
 
 fn said(counts: &Counts) -> String {
@@ -213,16 +218,14 @@ fn said(counts: &Counts) -> String {
     text
 }
 
-fn spoken(node: &Node, look: &Look, is_live: bool) -> String {
-    let mut text = format!("{}: {}", node.name, if node.detail.is_empty() { &node.kind } else { &node.detail });
+/// What is to be read on a state, and how it stands.
+fn spoken(node: &Node, shown: &str, look: &Look, is_live: bool) -> String {
+    let mut text = format!("{} {shown}", node.name);
+    if !node.detail.is_empty() && node.detail != shown {
+        text.push_str(&format!(", {}", node.detail));
+    }
     if is_live {
         text.push_str(&format!(", {}", look.mark.word().to_lowercase()));
-        if !look.note.is_empty() {
-            text.push_str(&format!(", {}", look.note));
-        }
-        if let Some(counts) = look.counts {
-            text.push_str(&format!(", {}", said(&counts)));
-        }
     }
     text
 }
