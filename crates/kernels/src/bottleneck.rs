@@ -4,10 +4,10 @@
 //! A layer of four numbers is too small for a tile: loading and storing cost more than the product. Here a row's four
 //! inputs, its hidden numbers and its four sums stay in registers from the first layer to the last.
 
+use crate::Set;
 use crate::activation::silu_of;
 use crate::matrix::{Rows, Then, Weights, multiply};
 use crate::simd::{Lanes, Simd, dispatch};
-use crate::Set;
 
 /// Inputs and outputs of a group that stays in registers.
 const WIDTH: usize = 4;
@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_bits_are_those_of_two_products() {
-        for (width, channels, gap) in [(4, 16, 188), (4, 4, 0), (4, 8, 1), (4, 12, 3), (4, 6, 2), (3, 8, 0), (8, 32, 5)] {
+        for (width, channels, gap) in [(4, 16, 188), (4, 4, 0), (4, 8, 1), (4, 12, 3), (4, 6, 2), (3, 8, 0), (8, 32, 5)]
+        {
             let first = Weights::new(&values(width * channels, 1), &values(channels, 2));
             let second = Weights::new(&values(width * channels, 3), &values(width, 4));
             for count in 0..6 {

@@ -20,6 +20,8 @@ use super::{Console, Failure, json as values};
 
 /// Events of a page.
 const EVENTS: u64 = 100;
+/// Attempts whose logs are a link away.
+const LOGS_MAX: usize = 3;
 /// States of a page of the table.
 const VISITS: u64 = 100;
 
@@ -221,7 +223,27 @@ impl Console {
             facts
                 .add("Map run", html!("<a href=\"{}\">{}</a>", path(&["map-runs", &run.row.0.to_string()]), run.state));
         }
-        for run in self.reader.map_runs_page(record.id, None, 20)? {
+        let runs = self.reader.map_runs_page(record.id, None, 20)?;
+        if runs.is_empty() {
+            // Of one with map runs the attempts are its children's.
+            let attempts = self.reader.invocations(record.id)?;
+            let mut links = Html::new();
+            for attempt in attempts.iter().rev().take(LOGS_MAX) {
+                let query = Pairs::default().with("stream", &attempt.log_stream).with("q", &attempt.request_id);
+                let link = format!("{}{}#logs", path(&["functions", &attempt.function]), query.to_query());
+                put!(
+                    links,
+                    "<a href=\"{}\">{}</a> <small>{}</small> ",
+                    link,
+                    attempt.function,
+                    words::duration(attempt.duration_ms as i64)
+                );
+            }
+            if !attempts.is_empty() {
+                facts.add("Logs of attempts", links);
+            }
+        }
+        for run in runs {
             let counts = run.details.counts.items;
             facts.add(
                 "Map run",
