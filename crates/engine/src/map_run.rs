@@ -551,9 +551,10 @@ impl MapRun {
     /// The inputs of children that were never started: those that are at hand.
     pub fn pending_inputs(&mut self) -> Vec<Arc<Value>> {
         let mut inputs = Vec::new();
-        let (first_pending, mut had_ended) = (self.next_item, true);
+        let first_pending = self.next_item;
+        let mut at_hand = None;
         if let Source::Reading(reading) = &mut self.source {
-            had_ended = std::mem::replace(&mut reading.has_ended, true);
+            at_hand = Some((reading.buffer.clone(), std::mem::replace(&mut reading.has_ended, true)));
         }
         while let Ok(Some((items, input))) = self.next_batch() {
             self.next_item += items;
@@ -565,8 +566,8 @@ impl MapRun {
         }
         // They are told of and stay pending.
         self.next_item = first_pending;
-        if let Source::Reading(reading) = &mut self.source {
-            reading.has_ended = had_ended;
+        if let (Source::Reading(reading), Some(at_hand)) = (&mut self.source, at_hand) {
+            (reading.buffer, reading.has_ended) = at_hand;
         }
         inputs
     }

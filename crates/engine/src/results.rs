@@ -2,7 +2,7 @@
 //!
 //! Under `{prefix}/{map run's id}/` go `SUCCEEDED_0.json`, `FAILED_0.json` and `PENDING_0.json`, further numbers where
 //! one file would be too large, and at last `manifest.json`, which names them all. Writing them again after a crash
-//! writes the same.
+//! writes the same, but for pending children whose items had been read and are not at hand any more.
 //!
 //! # Source
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html>, read 2026-11.

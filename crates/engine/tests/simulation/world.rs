@@ -333,6 +333,11 @@ impl World {
                     for child in self.journal.children(map_run).unwrap() {
                         assert_ne!(child.status, Status::Running, "{WRITE_1}: child {}", child.item_index);
                     }
+                    let pending = self.journal.map_run(map_run).unwrap().unwrap().details.counts.children.pending;
+                    // After a crash, what a reader had sent is not at hand any more.
+                    let is_known = self.tally.crashes == 0;
+                    let told = job.pending.len() as u64;
+                    assert!(!is_known || told == pending, "{WRITE_1}: {told} of {pending} children are pending");
                     assert!(self.writing.insert((map_run, job.redrive_count)), "{WRITE_1}: written twice");
                 }
                 Effect::Advance { map_run } => self.advancing.push(map_run),
