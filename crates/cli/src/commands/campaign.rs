@@ -95,7 +95,7 @@ fn one(
     let settings = of(configuration, settings);
     let concurrency = settings.concurrency as u64;
     let plan = plan(grid, configuration, &run, settings);
-    let shown = run::execute(plan, &args.place.data, &Printer::silent());
+    let shown = run::execute(plan, &args.place.data, None, &Printer::silent());
     let place = format!("[{}/{}] {}", index + 1, kept.manifest.runs.len(), title(configuration, &run));
     let (state, figures, error) = match shown {
         Ok(shown) if shown.code == exit::INTERRUPTED => return Ok(false),
