@@ -26,6 +26,11 @@ impl BlockConfig {
     pub fn outputs(&self) -> usize {
         self.branch * if self.has_five { 4 } else { 3 }
     }
+
+    /// Sides of its square windows.
+    pub(crate) fn kernels(&self) -> impl Iterator<Item = usize> {
+        [3, 5].into_iter().take(1 + usize::from(self.has_five))
+    }
 }
 
 /// All dimensions of a model.

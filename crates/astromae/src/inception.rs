@@ -11,6 +11,7 @@ use starmap_kernels::{Lanes, Set};
 use crate::config::{BlockConfig, Config, VIS};
 use crate::error::Error;
 use crate::model::{Layer, Reader, transposed};
+use crate::packed::{Packer, Unpacker};
 use crate::predictor::Stage;
 
 #[derive(Debug)]
@@ -60,6 +61,40 @@ impl Inception {
         }
         let stem = reader.layer(&format!("{VIS}0"))?.packed();
         Ok(Self { stem, blocks, side: config.side / 2 })
+    }
+
+    pub fn pack<'a>(&'a self, packer: &mut Packer<'a>) {
+        packer.weights("stem", &self.stem);
+        for (index, block) in self.blocks.iter().enumerate() {
+            packer.weights(&format!("inception.{index}.one"), &block.one);
+            for (k, square) in block.squares.iter().enumerate() {
+                packer.weights(&format!("inception.{index}.squares.{k}.one"), &square.one);
+                packer.weights(&format!("inception.{index}.squares.{k}.square"), &square.square);
+            }
+            packer.weights(&format!("inception.{index}.pooled"), &block.pooled);
+        }
+    }
+
+    pub fn unpack(unpacker: &Unpacker<'_>, config: &Config) -> Result<Self, Error> {
+        let mut blocks = Vec::new();
+        for (index, block) in config.inception.iter().enumerate() {
+            let (inputs, branch) = (block.inputs, block.branch);
+            let weights = |part: &str, inputs| unpacker.weights(&format!("inception.{index}.{part}"), inputs, branch);
+            let mut squares = Vec::new();
+            for (k, kernel) in block.kernels().enumerate() {
+                let one = weights(&format!("squares.{k}.one"), inputs)?;
+                let square = weights(&format!("squares.{k}.square"), kernel * kernel * branch)?;
+                squares.push(Square { one, square });
+            }
+            blocks.push(Block {
+                config: block.clone(),
+                pools_after: config.pools_after(index),
+                one: weights("one", inputs)?,
+                squares,
+                pooled: weights("pooled", inputs)?,
+            });
+        }
+        Ok(Self { stem: unpacker.weights("stem", config.bands, config.stem)?, blocks, side: config.side / 2 })
     }
 
     pub fn scratch(&self) -> Scratch {
@@ -129,7 +164,7 @@ impl Block {
             reader.folded(&format!("{p}.conv"), &format!("{p}.bn"))
         };
         let mut squares = Vec::new();
-        for (name, kernel) in [("branch2", 3), ("branch3", 5)].into_iter().take(1 + usize::from(config.has_five)) {
+        for (name, kernel) in ["branch2", "branch3"].into_iter().zip(config.kernels()) {
             let one = conv(&format!("{name}.0"))?.packed();
             let mut square = conv(&format!("{name}.1"))?;
             for weight in square.weight.chunks_exact_mut(config.branch * kernel * kernel) {

@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod inception;
 mod model;
+pub mod packed;
 mod precision;
 mod predictor;
 pub mod recipe;

@@ -6,6 +6,7 @@ use starmap_kernels::{LANES, Lanes, Set};
 use crate::config::{Config, MAGNITUDES, VIS};
 use crate::error::Error;
 use crate::inception::{self, Inception};
+use crate::packed::{PackedArray, PackedSource, Packer, Unpacker};
 use crate::precision::{Linear, Precision};
 use crate::source::TensorSource;
 use crate::transformer::Transformer;
@@ -71,6 +72,58 @@ impl Model {
             vis: inception::flattened(&reader, &config)?.packed(),
             fusion,
             last: reader.layer("concat_block.2")?.packed(),
+            precision,
+            config,
+        })
+    }
+
+    /// Everything that was packed, to be stored and given to [`Model::load_packed`] another time.
+    pub fn packed(&self) -> Vec<PackedArray<'_>> {
+        let mut packer = Packer::default();
+        self.transformer.pack(&mut packer);
+        self.inception.pack(&mut packer);
+        for (k, layer) in self.magnitudes.iter().enumerate() {
+            // The first one is in full precision always, see `load_in`.
+            packer.linear(&format!("magnitudes.{k}"), layer);
+        }
+        packer.weights("vit", &self.vit);
+        packer.weights("vis", &self.vis);
+        for (k, layer) in self.fusion.iter().enumerate() {
+            packer.weights(&format!("fusion.{k}"), layer);
+        }
+        packer.weights("last", &self.last);
+        packer.0
+    }
+
+    /// Loads a model from the arrays that [`Model::packed`] gave, in the same [`layout`](crate::packed::layout).
+    ///
+    /// # Errors
+    /// As [`Model::load`]; an array that is missing or of another size is [`Error::Read`].
+    pub fn load_packed(source: &dyn PackedSource, precision: Precision, set: Set) -> Result<Self, Error> {
+        let config = Config::read(source)?;
+        let unpacker = Unpacker { source, precision, set };
+        let mut magnitudes = Vec::new();
+        let mut inputs = config.bands;
+        for (k, &outputs) in config.magnitudes[..config.magnitudes.len() - 1].iter().enumerate() {
+            let name = format!("magnitudes.{k}");
+            magnitudes.push(match k {
+                0 => Linear::Full(unpacker.weights(&name, inputs, outputs)?),
+                _ => unpacker.linear(&name, inputs, outputs)?,
+            });
+            inputs = outputs;
+        }
+        Ok(Self {
+            transformer: Transformer::unpack(&unpacker, &config)?,
+            inception: Inception::unpack(&unpacker, &config)?,
+            magnitudes,
+            vit: unpacker.weights("vit", config.width, config.vit[0])?,
+            vis: unpacker.weights("vis", config.flat(), config.vis[0])?,
+            fusion: [
+                unpacker.weights("fusion.0", config.vit[0], config.fusion)?,
+                unpacker.weights("fusion.1", config.vis[0], config.fusion)?,
+                unpacker.weights("fusion.2", inputs, config.fusion)?,
+            ],
+            last: unpacker.weights("last", config.fusion, 1)?,
             precision,
             config,
         })

@@ -13,6 +13,7 @@ use starmap_kernels::{LANES, Lanes, Set, reduced};
 use crate::config::Config;
 use crate::error::Error;
 use crate::model::{Layer, Reader};
+use crate::packed::{Packer, Unpacker};
 use crate::precision::{Linear, Precision};
 use crate::predictor::Stage;
 
@@ -67,6 +68,47 @@ impl Transformer {
         let block = |index| Block::load(reader, config, index, &|layer: &Layer| Linear::new(layer, precision, set));
         let blocks = (0..config.depth).map(block).collect::<Result<_, _>>()?;
         Ok(Self { width, heads: config.heads, embed, class, positions, blocks })
+    }
+
+    pub fn pack<'a>(&'a self, packer: &mut Packer<'a>) {
+        packer.weights("embed", &self.embed);
+        packer.numbers("class".to_owned(), vec![self.class.len()], &self.class[..]);
+        packer.numbers("positions".to_owned(), vec![self.positions.len()], &self.positions[..]);
+        for (index, block) in self.blocks.iter().enumerate() {
+            for (name, layer) in [("qkv", &block.qkv), ("proj", &block.proj), ("fc1", &block.fc1), ("fc2", &block.fc2)]
+            {
+                packer.linear(&format!("blocks.{index}.{name}"), layer);
+            }
+            for half in 0..2 {
+                let layers: Vec<&Weights> = block.parallel.iter().map(|pair| &pair[half]).collect();
+                packer.groups(&format!("blocks.{index}.parallel.{half}"), &layers);
+            }
+        }
+    }
+
+    pub fn unpack(unpacker: &Unpacker<'_>, config: &Config) -> Result<Self, Error> {
+        let (width, patches, mlp) = (config.width, config.tokens() - 1, config.mlp);
+        let (groups, channels) = (config.pcm_groups, config.pcm_channels / config.pcm_groups);
+        let block = |index| {
+            let name = |part: &str| format!("blocks.{index}.{part}");
+            let first = unpacker.groups(&name("parallel.0"), groups, width / groups, channels)?;
+            let second = unpacker.groups(&name("parallel.1"), groups, channels, width / groups)?;
+            Ok(Block {
+                qkv: unpacker.linear(&name("qkv"), width, 3 * width)?,
+                proj: unpacker.linear(&name("proj"), width, width)?,
+                parallel: first.into_iter().zip(second).map(<[Weights; 2]>::from).collect(),
+                fc1: unpacker.linear(&name("fc1"), width, mlp)?,
+                fc2: unpacker.linear(&name("fc2"), mlp, width)?,
+            })
+        };
+        Ok(Self {
+            width,
+            heads: config.heads,
+            embed: unpacker.weights("embed", config.bands * config.patch * config.patch, width)?,
+            class: unpacker.numbers("class", width)?,
+            positions: unpacker.numbers("positions", patches * width)?,
+            blocks: (0..config.depth).map(block).collect::<Result<_, Error>>()?,
+        })
     }
 
     pub fn scratch(&self) -> Scratch {

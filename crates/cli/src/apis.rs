@@ -9,7 +9,7 @@ use starmap_server::lambda::{Catalog, Lambda, LambdaRest, Place};
 use starmap_server::s3::{Buckets, S3};
 use starmap_server::services::AwsServices;
 use starmap_server::sts::Sts;
-use starmap_server::{AwsJson, Router, StepFunctions};
+use starmap_server::{AwsJson, Page, Router, StepFunctions};
 use starmap_workers::Options;
 
 use crate::functions;
@@ -41,7 +41,7 @@ impl Apis {
             folder: folder.join("lambda"),
             logs: Some(ground.data_root.logs()),
             workers: Arc::clone(&ground.workers),
-            built_in: functions::all(settings)?,
+            built_in: functions::all(settings, &ground.data_root)?,
             concurrency_max: FUNCTIONS_AT_ONCE.max(settings.concurrency),
             environment: environment(address),
             naming,
@@ -55,9 +55,10 @@ impl Apis {
     }
 
     /// All protocols, those that are told by more first.
-    pub fn router(&self, step_functions: &Arc<StepFunctions>) -> Router {
+    pub fn router(&self, step_functions: &Arc<StepFunctions>, metrics: Arc<Page>) -> Router {
         self.services.serve_step_functions(Arc::downgrade(step_functions) as _);
         Router::new()
+            .with(metrics)
             .with(Arc::new(AwsJson::new(Arc::clone(step_functions))))
             .with(Arc::new(LambdaRest::new(Arc::clone(&self.lambda))))
             .with(Arc::new(Sts::new(Naming::default())))

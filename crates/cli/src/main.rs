@@ -9,6 +9,9 @@ mod definition;
 mod exit;
 mod files;
 mod functions;
+mod http;
+mod logging;
+mod metrics;
 mod objects;
 mod outcome;
 mod planner;
@@ -18,6 +21,7 @@ mod science;
 mod session;
 mod table;
 mod times;
+mod traces;
 mod variables;
 
 use std::process::ExitCode;
@@ -36,6 +40,9 @@ struct Arguments {
     /// Print one JSON object to stdout instead of a table
     #[arg(long, global = true)]
     json: bool,
+    /// How log lines are written to stderr, by workers too: text, or one JSON object per line
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
     /// Print results and errors only
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -57,7 +64,9 @@ enum Command {
     Model(ModelCommand),
     /// Serve the AWS APIs (Step Functions) on a local address
     Serve(commands::serve::ServeArgs),
-    /// List, show and resume executions
+    /// Read a run's results and inputs again and prove that they belong together
+    Verify(commands::verify::VerifyArgs),
+    /// List, show, follow, stop, resume and redrive executions
     #[command(subcommand)]
     Executions(commands::executions::ExecutionsCommand),
     /// Say what a run would have cost on AWS, by state; or bill Lambda's REPORT lines
@@ -108,7 +117,7 @@ fn main() -> ExitCode {
     if matches!(arguments.command, Command::Worker) {
         return commands::worker::run();
     }
-    start_logging();
+    logging::start(&arguments.log_format);
     let printer = Printer::new(arguments.json, arguments.quiet);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(arguments.command, &printer)));
     match ended {
@@ -138,6 +147,7 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Model(ModelCommand::Convert(args)) => commands::model::convert(&args, printer),
         Command::Model(ModelCommand::Init(args)) => commands::model::init(&args, printer),
         Command::Serve(args) => commands::serve::run(&args, printer),
+        Command::Verify(args) => commands::verify::run(&args, printer),
         Command::Executions(command) => commands::executions::run(&command, printer),
         Command::Bill(args) => commands::bill::run(&args, printer),
         Command::Campaign(args) => commands::campaign::run(&args, printer),
@@ -148,13 +158,4 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Kernels => commands::kernels::run(printer),
         Command::Worker => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// Structured logs to stderr: warnings and errors, or what `RUST_LOG` asks for.
-fn start_logging() {
-    use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_env(variables::RUST_LOG)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let colour = std::io::stderr().is_terminal() && std::env::var_os(variables::NO_COLOR).is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
 }

@@ -44,6 +44,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Settings for a session that carries nothing out.
+    pub fn of_nothing(data_root: &Path) -> Self {
+        let buckets = Some(data_root.to_owned());
+        Self { buckets, concurrency: 1, memory_mib: 128, timeout_s: 1, aliases: BTreeMap::new() }
+    }
+
     /// Where the pipeline finds its buckets.
     pub fn store(&self) -> StoreConfig {
         match &self.buckets {
@@ -101,7 +107,7 @@ impl Session {
         connect: impl FnOnce(&Ground) -> anyhow::Result<(Arc<dyn Invoker>, Arc<dyn Services>)>,
     ) -> anyhow::Result<Self> {
         let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
-        let workers = Workers::start(functions::all(settings)?, options)?;
+        let workers = Workers::start(functions::all(settings, &data_root)?, options)?;
         let store = Store::open(&settings.store())?;
         let ground = Ground { workers, objects: Arc::new(StoreObjects::new(store.clone())), data_root };
         let (invoker, services) = connect(&ground)?;
@@ -139,6 +145,11 @@ impl Session {
             science: Some(Arc::new(Redshifts::new(self.store.clone()))),
             data: (data != DEFAULT_DATA).then_some(data),
         }))
+    }
+
+    /// The functions' processes.
+    pub fn workers(&self) -> Arc<Workers> {
+        Arc::clone(&self.workers)
     }
 
     /// A reader of the journal beside the engine.

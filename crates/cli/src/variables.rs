@@ -6,10 +6,10 @@ pub const DATA: &str = "STARMAP_DATA";
 pub const BUCKETS: &str = "STARMAP_BUCKETS";
 /// Kernel set to compute with, see `starmap kernels`. Default: the best one of this CPU.
 pub const KERNEL: &str = starmap_pipeline::lambda::KERNEL_VARIABLE;
+/// Where traces are sent, see `--otlp`. Default: nowhere.
+pub const OTLP: &str = "STARMAP_OTLP_ENDPOINT";
 /// Any value switches colour off.
 pub const NO_COLOR: &str = "NO_COLOR";
-/// What to log, as `tracing-subscriber` has it: `debug`, `starmap_engine=debug`.
-pub const RUST_LOG: &str = "RUST_LOG";
 /// Endpoint of all AWS services; `--s3` needs this, the next one, or credentials.
 pub const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 /// Endpoint of S3 alone.

@@ -1,77 +1,18 @@
 //! The same run against an S3 server: reads, results and keys with spaces.
 
 mod common;
+mod moto;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use common::{Place, files, object, program, text};
+use moto::upload;
 use serde_json::json;
-
-struct Moto {
-    server: Child,
-    endpoint: String,
-}
-
-impl Moto {
-    /// One HTTP request; status and body of the answer.
-    fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        let address = self.endpoint.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let status = text(&answer[..end]).split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_off(end + 4))
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-fn moto_program() -> Option<PathBuf> {
-    let found = std::env::var_os("STARMAP_MOTO_SERVER").map(PathBuf::from).or_else(|| {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path).map(|folder| folder.join("moto_server")).find(|program| program.is_file())
-    });
-    if found.is_none() {
-        assert!(std::env::var_os("STARMAP_REQUIRE_MOTO").is_none(), "moto_server is required");
-        eprintln!("SKIPPED: no moto_server (pip install 'moto[server]', or STARMAP_MOTO_SERVER)");
-    }
-    found
-}
-
-fn start(program: &Path) -> Moto {
-    // A port that is free now; nothing else on this machine is likely to take it in between.
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let mut command = Command::new(program);
-    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut server = command.spawn().unwrap();
-    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-    let ready = lines.by_ref().map_while(Result::ok).find(|line| line.contains("Running on"));
-    assert!(ready.is_some(), "moto did not start");
-    // Its request log must not fill the pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    Moto { server, endpoint: format!("http://127.0.0.1:{port}") }
-}
 
 #[test]
 fn a_run_reads_from_and_writes_to_s3() {
-    let Some(moto) = moto_program() else { return };
-    let moto = start(&moto);
+    let Some(moto) = moto::program() else { return };
+    let moto = moto::start(&moto);
     let place = Place::with_sky(3, 60);
     let variables = [
         ("AWS_ENDPOINT_URL", moto.endpoint.as_str()),
@@ -100,13 +41,4 @@ fn a_run_reads_from_and_writes_to_s3() {
     let (_, listing) = moto.request("GET", "/sky?list-type=2&prefix=results%20with%20spaces/", &[]);
     let keys = text(&listing).matches("<Key>").count();
     assert_eq!(keys, files(&place.results()).len(), "as many results as on a disk");
-}
-
-fn upload(moto: &Moto, place: &Place) {
-    assert_eq!(moto.request("PUT", "/sky", &[]).0, 200);
-    for file in files(&place.parts()) {
-        let bytes = std::fs::read(place.parts().join(&file)).unwrap();
-        assert_eq!(moto.request("PUT", &format!("/sky/parts/{file}"), &bytes).0, 200);
-    }
-    assert_eq!(moto.request("PUT", "/sky/a%20folder/demo.safetensors", common::MODEL).0, 200);
 }

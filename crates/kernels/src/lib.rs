@@ -24,6 +24,7 @@ pub mod pool;
 pub mod reduced;
 mod set;
 mod simd;
+pub mod stored;
 #[cfg(test)]
 mod testing;
 

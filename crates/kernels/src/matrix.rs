@@ -14,7 +14,7 @@ use crate::activation::{gelu_of, relu_of, silu_of};
 use crate::simd::{Lanes, Simd, dispatch};
 
 /// Outputs whose weights lie side by side.
-const GROUP: usize = 8;
+pub const GROUP: usize = 8;
 /// Inputs that are taken at once: three rows of as many fill 36 of 48 KiB.
 const BLOCK: usize = 192;
 /// Weights that are used for all rows before the next are: they stay in the second level of cache.
@@ -53,6 +53,28 @@ impl Weights {
         Self { panels, bias: packed_bias, inputs, outputs }
     }
 
+    /// The packed weights, `[outputs / 8, rounded up][inputs][8]`: what [`from_panels`](Self::from_panels) takes.
+    pub fn panels(&self) -> &[[f32; GROUP]] {
+        &self.panels
+    }
+
+    /// The biases, `[outputs]`.
+    pub fn biases(&self) -> &[f32] {
+        &self.bias.as_flattened()[..self.outputs]
+    }
+
+    /// A layer from weights that were packed before; `None` if they are no whole number of inputs for the biases.
+    pub fn from_panels(panels: Vec<[f32; GROUP]>, bias: &[f32]) -> Option<Self> {
+        let (outputs, groups) = (bias.len(), bias.len().div_ceil(GROUP));
+        if groups == 0 || !panels.len().is_multiple_of(groups) {
+            return None;
+        }
+        let inputs = panels.len() / groups;
+        let mut packed_bias = vec![[0.0; GROUP]; groups];
+        packed_bias.as_flattened_mut()[..outputs].copy_from_slice(bias);
+        Some(Self { panels, bias: packed_bias, inputs, outputs })
+    }
+
     /// Inputs of the layer; of a convolution, those of a whole window.
     pub fn inputs(&self) -> usize {
         self.inputs
@@ -61,11 +83,6 @@ impl Weights {
     /// Outputs of the layer.
     pub fn outputs(&self) -> usize {
         self.outputs
-    }
-
-    /// `[outputs / GROUP, rounded up][inputs][GROUP]`.
-    pub(crate) fn panels(&self) -> &[[f32; GROUP]] {
-        &self.panels
     }
 
     /// `[outputs / GROUP, rounded up][GROUP]`.

@@ -12,13 +12,11 @@
 
 use crate::Set;
 use crate::activation::{gelu_of, relu_of, silu_of};
-use crate::matrix::{Rows, Then, Weights, multiply};
+use crate::matrix::{GROUP, Rows, Then, Weights, multiply};
 use crate::set::Kind;
 use crate::simd::portable::{Bytes, Halves};
 use crate::simd::{Dot, Lanes, Simd, dispatch};
 
-/// Outputs whose weights lie side by side.
-const GROUP: usize = 8;
 /// Words of bf16 that are taken at once.
 const BLOCK: usize = 192;
 
@@ -85,7 +83,7 @@ impl ReducedWeights {
         Self::packed(format, weight, bias, set.has_fast_bf16())
     }
 
-    fn packed(format: Format, weight: &[f32], bias: &[f32], has_instruction: bool) -> Self {
+    pub(crate) fn packed(format: Format, weight: &[f32], bias: &[f32], has_instruction: bool) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
         assert_eq!(inputs * outputs, weight.len(), "weights are not [outputs, inputs] with {outputs} outputs");
@@ -102,6 +100,63 @@ impl ReducedWeights {
             }
         };
         Self { format, packed, bias: bias.to_vec(), inputs }
+    }
+
+    /// The weights where they are kept as `f32` rounded to bf16: what [`from_rounded`](Self::from_rounded) takes.
+    pub fn rounded(&self) -> Option<&Weights> {
+        match &self.packed {
+            Packed::Rounded(weights) => Some(weights),
+            Packed::Words { .. } => None,
+        }
+    }
+
+    /// The packed words, `[outputs / 8, rounded up][words][8]`; none where [`rounded`](Self::rounded) has the weights.
+    pub fn words(&self) -> &[[u32; GROUP]] {
+        match &self.packed {
+            Packed::Words { panels, .. } => panels,
+            Packed::Rounded(_) => &[],
+        }
+    }
+
+    /// Each output's scale and the sum of its weights; empty where the format has none.
+    pub fn scales_and_sums(&self) -> [&[f32]; 2] {
+        match &self.packed {
+            Packed::Words { scales, sums, .. } => [scales, sums],
+            Packed::Rounded(_) => [&[], &[]],
+        }
+    }
+
+    /// The biases, `[outputs]`.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// A layer from weights that were rounded to bf16 before; `None` if they don't belong to so many inputs.
+    pub fn from_rounded(weights: Weights, inputs: usize) -> Option<Self> {
+        if weights.inputs() != inputs.next_multiple_of(2) {
+            return None;
+        }
+        let bias = weights.biases().to_vec();
+        Some(Self { format: Format::Bf16, packed: Packed::Rounded(weights), bias, inputs })
+    }
+
+    /// A layer from words that were packed before; `None` if the arrays don't fit each other.
+    pub fn from_words(
+        format: Format,
+        panels: Vec<[u32; GROUP]>,
+        scales: Vec<f32>,
+        sums: Vec<f32>,
+        bias: &[f32],
+        inputs: usize,
+    ) -> Option<Self> {
+        let (per_word, scaled) = match format {
+            Format::Int8 => (4, bias.len()),
+            Format::Bf16 => (2, 0),
+        };
+        let is_whole = panels.len() == bias.len().div_ceil(GROUP) * inputs.div_ceil(per_word);
+        let is_scaled = [&scales, &sums].iter().all(|each| each.len() == scaled);
+        let packed = Packed::Words { panels, scales, sums };
+        (is_whole && is_scaled).then(|| Self { format, packed, bias: bias.to_vec(), inputs })
     }
 
     /// Inputs of the layer.

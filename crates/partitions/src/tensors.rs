@@ -83,6 +83,21 @@ impl<S: ByteSource> TensorFile<S> {
         self.read(tensor, bytes).map(drop)
     }
 
+    /// Reads a tensor to where it belongs, without a copy on the way, as the little-endian bytes of its element type.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if there is no such tensor, it has another number of bytes, or it is not stored row-major; as
+    /// [`read_f32`](Self::read_f32) for the rest.
+    pub fn read_into(&self, tensor: &str, out: &mut [u8]) -> Result<(), Error> {
+        let located = self.located(tensor)?;
+        if located.strides.is_some() || located.bytes() != out.len() as u64 {
+            let reason = format!("{tensor} has {} bytes, expected {} in a row", located.bytes(), out.len());
+            return Err(Error::format(&self.name, reason));
+        }
+        self.source.read_at(located.offset, out).map_err(|error| Error::io(&self.name, "reading a tensor", error))?;
+        if located.is_all_of_its_region() { located.region.check(&self.name, crc32fast::hash(out)) } else { Ok(()) }
+    }
+
     /// Compares all checksums.
     ///
     /// # Errors
@@ -97,12 +112,16 @@ impl<S: ByteSource> TensorFile<S> {
         Ok(())
     }
 
-    fn read(&self, tensor: &str, bytes: &mut Vec<u8>) -> Result<&Located, Error> {
+    fn located(&self, tensor: &str) -> Result<&Located, Error> {
         let place = self.places.get(tensor).ok_or_else(|| {
             let reason = format!("it has no tensor called {tensor}; it has {}", self.entries.len());
             Error::format(&self.name, reason)
         })?;
-        let located = &self.tensors[*place];
+        Ok(&self.tensors[*place])
+    }
+
+    fn read(&self, tensor: &str, bytes: &mut Vec<u8>) -> Result<&Located, Error> {
+        let located = self.located(tensor)?;
         let too_large = |_| Error::format(&self.name, format!("{tensor} is too large for this machine"));
         let size = usize::try_from(located.dtype.bytes()).map_err(too_large)?;
         let span = located.span_bytes();

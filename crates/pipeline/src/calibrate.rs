@@ -10,7 +10,7 @@ use starmap_astromae::kernels::Set;
 use starmap_astromae::{Precision, Predictor};
 use starmap_partitions::{BANDS, Batch, IMAGE, Partition};
 
-use crate::checkpoint::{self, Loaded};
+use crate::checkpoint::{Loaded, Loader};
 use crate::error::{Error, with_causes};
 use crate::payload::Input;
 use crate::quality::{Figures, Galaxy, quality};
@@ -90,12 +90,13 @@ pub async fn calibrate(
     input: &Input,
     model: &Object,
     partition: &PartitionFile,
-    kernels: Set,
+    loader: &Loader,
 ) -> Result<Calibration, Error> {
+    let kernels = loader.kernels;
     let galaxies = read(store, input, partition).await?;
     let mut redshifts = Vec::new();
     for precision in [Precision::F32, input.precision] {
-        let loaded = checkpoint::load(store, &input.bucket, model, precision, kernels).await?;
+        let loaded = loader.load(store, &input.bucket, model, precision).await?;
         let batch = Arc::clone(&galaxies);
         let predicted = tokio::task::spawn_blocking(move || predict(&loaded, &batch, kernels)).await;
         redshifts.push(predicted.map_err(|error| Error::Internal(format!("calibrating ended early: {error}")))??);

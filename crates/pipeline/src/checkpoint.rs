@@ -8,6 +8,7 @@ use starmap_astromae::{Config, Model, Precision};
 use starmap_partitions::tensors::TensorFile;
 use starmap_partitions::{BANDS, ByteSource, SIDE};
 
+use crate::cache::Cache;
 use crate::error::{Error, with_causes};
 use crate::model::CheckpointTensors;
 use crate::payload::ObjectType;
@@ -69,22 +70,6 @@ async fn not_found(store: &Store, bucket: &str, looked_for: String, folder: &str
     })
 }
 
-/// Makes sure that a file is a model, by the names and shapes in its header, and hashes it.
-///
-/// # Errors
-/// [`Error::CheckpointInvalid`] names every tensor that is missing or has the wrong shape.
-pub async fn check(store: &Store, bucket: &str, object: &Object) -> Result<ModelFile, Error> {
-    let opened = Opened::open(store, bucket, object).await?;
-    blocking(move || {
-        let tensors = opened.tensors()?;
-        let config = Config::read(&tensors).map_err(|error| opened.invalid(&error))?;
-        opened.fits(&config)?;
-        drop(tensors);
-        opened.describe()
-    })
-    .await
-}
-
 /// A model that is ready to predict.
 #[derive(Debug)]
 pub struct Loaded {
@@ -94,26 +79,91 @@ pub struct Loaded {
     pub file: ModelFile,
 }
 
-/// Loads a model in a precision, packed for a kernel set.
-///
-/// # Errors
-/// [`Error::CheckpointInvalid`].
-pub async fn load(
-    store: &Store,
-    bucket: &str,
-    object: &Object,
-    precision: Precision,
-    kernels: Set,
-) -> Result<Arc<Loaded>, Error> {
-    let opened = Opened::open(store, bucket, object).await?;
-    blocking(move || {
-        let file = opened.describe()?;
-        let tensors = opened.tensors()?;
-        let model = Model::load_in(&tensors, precision, kernels).map_err(|error| opened.invalid(&error))?;
-        opened.fits(model.config())?;
-        Ok(Arc::new(Loaded { model, file }))
-    })
-    .await
+/// How models are loaded here.
+#[derive(Debug, Clone, Default)]
+pub struct Loader {
+    /// What they are computed with.
+    pub kernels: Set,
+    /// Where they are kept packed, if anywhere.
+    pub cache: Option<Cache>,
+}
+
+impl Loader {
+    /// Makes sure that a file is a model, by the names and shapes in its header, and hashes it. With a cache, the model
+    /// is there packed afterwards.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointInvalid`] names every tensor that is missing or has the wrong shape, or a weight that is not
+    /// finite.
+    pub async fn check(
+        &self,
+        store: &Store,
+        bucket: &str,
+        object: &Object,
+        precision: Precision,
+    ) -> Result<ModelFile, Error> {
+        let opened = Opened::open(store, bucket, object).await?;
+        let Self { kernels, cache } = self.clone();
+        blocking(move || {
+            let tensors = opened.tensors()?;
+            let config = Config::read(&tensors).map_err(|error| opened.invalid(&error))?;
+            opened.fits(&config)?;
+            let file = opened.describe()?;
+            if let Some(cache) = cache {
+                cache.remember(&opened.location, &opened.object, &file.sha256);
+                if !cache.has(&file.sha256, precision, kernels) {
+                    let model = Model::load_in(&tensors, precision, kernels).map_err(|error| opened.invalid(&error))?;
+                    cache.store(&file.sha256, &model, kernels, &tensors);
+                }
+            }
+            Ok(file)
+        })
+        .await
+    }
+
+    /// Loads a model in a precision.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointInvalid`].
+    pub async fn load(
+        &self,
+        store: &Store,
+        bucket: &str,
+        object: &Object,
+        precision: Precision,
+    ) -> Result<Arc<Loaded>, Error> {
+        if let Some(loaded) = self.cached(bucket, object, precision).await? {
+            return Ok(loaded);
+        }
+        let opened = Opened::open(store, bucket, object).await?;
+        let Self { kernels, cache } = self.clone();
+        blocking(move || {
+            let file = opened.describe()?;
+            let tensors = opened.tensors()?;
+            let model = Model::load_in(&tensors, precision, kernels).map_err(|error| opened.invalid(&error))?;
+            opened.fits(model.config())?;
+            if let Some(cache) = cache {
+                cache.remember(&opened.location, &opened.object, &file.sha256);
+                cache.store(&file.sha256, &model, kernels, &tensors);
+            }
+            Ok(Arc::new(Loaded { model, file }))
+        })
+        .await
+    }
+
+    /// The model from the cache: one read of what the kernels take, and nothing of the model's own file.
+    async fn cached(&self, bucket: &str, object: &Object, precision: Precision) -> Result<Option<Arc<Loaded>>, Error> {
+        let Self { kernels, cache: Some(cache) } = self.clone() else { return Ok(None) };
+        let (location, object) = (url(bucket, &object.key), object.clone());
+        blocking(move || {
+            let Some(sha256) = cache.content(&location, &object) else { return Ok(None) };
+            let Some(model) = cache.load(&sha256, precision, kernels) else { return Ok(None) };
+            check_fit(&location, model.config())?;
+            let file = ModelFile { key: object.key, bytes: object.bytes, etag: object.etag, sha256 };
+            Ok(Some(Arc::new(Loaded { model, file })))
+        })
+        .await
+    }
 }
 
 /// A model file that is open.
@@ -145,16 +195,8 @@ impl Opened {
         Ok(ModelFile { key: object.key.clone(), bytes: object.bytes, etag: object.etag.clone(), sha256 })
     }
 
-    /// A model of other dimensions is a model, but not one for these partitions.
     fn fits(&self, config: &Config) -> Result<(), Error> {
-        if (config.bands, config.side) == (BANDS, SIDE) {
-            return Ok(());
-        }
-        let (bands, side) = (config.bands, config.side);
-        Err(Error::CheckpointInvalid(format!(
-            "{}: the model takes {bands} bands of {side}×{side} pixels, expected {BANDS} bands of {SIDE}×{SIDE} as in partitions",
-            self.location
-        )))
+        check_fit(&self.location, config)
     }
 
     /// A store that fails is told from a file that is bad.
@@ -168,7 +210,19 @@ impl Opened {
     }
 }
 
-fn sha256_of(source: &Source) -> std::io::Result<String> {
+/// A model of other dimensions is a model, but not one for these partitions.
+fn check_fit(location: &str, config: &Config) -> Result<(), Error> {
+    if (config.bands, config.side) == (BANDS, SIDE) {
+        return Ok(());
+    }
+    let (bands, side) = (config.bands, config.side);
+    Err(Error::CheckpointInvalid(format!(
+        "{location}: the model takes {bands} bands of {side}×{side} pixels, expected {BANDS} bands of {SIDE}×{SIDE} as in partitions"
+    )))
+}
+
+/// SHA-256 of an object, hexadecimal; read a MiB at a time.
+pub(crate) fn sha256_of(source: &Source) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut offset = 0;

@@ -136,7 +136,8 @@ pub enum Error {
 }
 
 /// What [`Error::Unproven`] found, gravest last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Unproven {
     /// Results are there but short, doubled or damaged.
     Incomplete,
@@ -200,6 +201,11 @@ impl Problems {
         if self.shown.len() < PROBLEMS_SHOWN_MAX {
             self.shown.push(problem.into());
         }
+    }
+
+    /// Those that are shown.
+    pub fn shown(&self) -> &[String] {
+        &self.shown
     }
 
     /// How many there are, shown or not.

@@ -1,8 +1,10 @@
 //! Inference of one rank: partitions in, one row per galaxy out.
 //!
-//! A partition is streamed in batches, so memory does not depend on its size nor on `batch_size`. The model is loaded
-//! once per process. Predictions are stored first and `{rank}.json` last: its presence says that the rank is done, and
+//! A partition is streamed in batches, so memory does not depend on its size nor on `batch_size`; the next batch is read
+//! and decoded while one is predicted (`reader`). The model is loaded once per process. Predictions are stored first and `{rank}.json` last: its presence says that the rank is done, and
 //! a rank that is asked for again (its answer was lost) verifies and reuses what is there.
+
+mod reader;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,26 +13,27 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use starmap_astromae::Predictor;
 use starmap_astromae::kernels::Set;
-use starmap_partitions::{BANDS, Batch, IMAGE, Partition};
+use starmap_partitions::{BANDS, Batch, IMAGE};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use crate::checkpoint::{self, Loaded};
-use crate::error::{Error, Problems, with_causes};
+use self::reader::{Chunk, Chunks, Found, Reader};
+use crate::checkpoint::{self, Loaded, Loader};
+use crate::error::{Error, Problems};
 use crate::payload::{BadPixels, Item, keys_to_json};
 use crate::predictions::{FLAG_NO_REDSHIFT, FLAG_NOT_FINITE, Prediction, Provenance, Writer};
 use crate::process;
-use crate::results::{Manifest, PartitionFile, Phases, PredictionsFile, RankResult, names};
-use crate::store::{Reads, Source, Store, url};
+use crate::results::{Manifest, Phases, PredictionsFile, RankResult, names};
+use crate::store::{Store, url};
 
-/// Galaxies in memory at once: 10.5 MB of pixels, and enough to keep the predictor busy.
-const ROWS_AT_ONCE: usize = 512;
+/// Galaxies that are read at once: 5.2 MB of pixels, and as many as the wide layers of the model take together.
+const ROWS_AT_ONCE: usize = 256;
+/// Environment variable with another number of galaxies to read at once, for a worker that is short of memory.
+pub const ROWS_AT_ONCE_VARIABLE: &str = "STARMAP_ROWS_AT_ONCE";
 /// Bytes of one galaxy as the published figures count them: 5 × 32 × 32 float32 pixels and 5 float64 magnitudes.
 const GALAXY_BYTES: f64 = 20_520.0;
 /// Position of the r band in u, g, r, i, z.
 const R_BAND: usize = 2;
-/// Rows that an error lists.
-const ROWS_SHOWN: usize = 10;
 
 /// What a worker knows of itself.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +44,10 @@ pub struct Identity {
     pub memory_mib: Option<u32>,
     /// Process start to first poll.
     pub init: Option<Duration>,
-    /// What it computes with.
-    pub kernels: Set,
+    /// What it computes with, and where models are kept packed.
+    pub loader: Loader,
+    /// Galaxies that it reads at once, and at most in a forward pass, where it is told to do with fewer than usual.
+    pub rows_at_once: Option<usize>,
 }
 
 /// One process's inference: its store, its model once it is loaded, and whether it is warm.
@@ -91,7 +96,8 @@ impl Worker {
             },
             model: Arc::clone(&model),
             item: item.clone(),
-            kernels: self.identity.kernels,
+            kernels: self.identity.loader.kernels,
+            rows_at_once: self.identity.rows_at_once.unwrap_or(ROWS_AT_ONCE).clamp(1, ROWS_AT_ONCE),
         };
         let computed = tokio::task::spawn_blocking(move || rank.compute()).await;
         let computed = computed.map_err(|error| match error.try_into_panic() {
@@ -178,8 +184,7 @@ impl Worker {
         }
         // The old one goes first: there is never room for two.
         *cached = None;
-        let loaded =
-            checkpoint::load(&self.store, &item.bucket, &object, item.precision, self.identity.kernels).await?;
+        let loaded = self.identity.loader.load(&self.store, &item.bucket, &object, item.precision).await?;
         *cached = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -201,7 +206,7 @@ impl Worker {
         let peak_rss_mib = process::peak_rss_mib();
         let peak_rss_mb = peak_rss_mib * 1.048_576;
         let rows = computed.rows as f64;
-        let reads = computed.reads;
+        let reads = computed.found.reads;
         let per_s = |amount: f64, seconds: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
         RankResult {
             total_cpu_time: cpu_seconds,
@@ -224,13 +229,14 @@ impl Worker {
             rank: item.rank,
             rows: computed.rows,
             rows_flagged: computed.rows_flagged,
-            partitions: computed.partitions.clone(),
+            partitions: computed.found.partitions.clone(),
             model_sha256: model.file.sha256.clone(),
             predictions,
             phases: Phases {
                 init: self.identity.init.filter(|_| begun.cold).map(|init| init.as_secs_f64()),
                 read: reads.waited.as_secs_f64(),
-                decode: computed.decode.as_secs_f64(),
+                decode: computed.found.decode.as_secs_f64(),
+                wait: computed.wait.as_secs_f64(),
                 load_model: load_model.as_secs_f64(),
                 infer,
                 write: write.as_secs_f64(),
@@ -247,7 +253,7 @@ impl Worker {
             finished_at: process::now_ms(),
             galaxies_per_s: per_s(rows, total),
             precision: item.precision.name().to_owned(),
-            kernels: self.identity.kernels.name().to_owned(),
+            kernels: self.identity.loader.kernels.name().to_owned(),
             created_by: crate::CREATED_BY.to_owned(),
         }
     }
@@ -285,6 +291,7 @@ struct Rank {
     store: Store,
     item: Item,
     kernels: Set,
+    rows_at_once: usize,
     model: Arc<Loaded>,
     provenance: Provenance,
 }
@@ -296,9 +303,8 @@ struct Computed {
     rows: u64,
     rows_flagged: u64,
     batches: u64,
-    partitions: Vec<PartitionFile>,
-    reads: Reads,
-    decode: Duration,
+    found: Found,
+    wait: Duration,
     infer: Duration,
     encoding: Duration,
     inferring_from: f64,
@@ -306,157 +312,103 @@ struct Computed {
 }
 
 impl Rank {
-    /// Whole batches, as many as memory is given to; a part of one if it alone is larger.
-    fn rows_at_once(&self) -> usize {
-        let batch_size = self.item.batch_size.min(ROWS_AT_ONCE);
-        ROWS_AT_ONCE - ROWS_AT_ONCE % batch_size
+    fn compute(self) -> Result<Computed, Error> {
+        let (batch_size, rows_at_once) = whole_batches(self.item.batch_size, self.rows_at_once);
+        let mut computed = Computed { inferring_from: process::now_ms(), ..Computed::default() };
+        let (reader, chunks) = Reader::new(&self.runtime, &self.store, &self.item, rows_at_once);
+        std::thread::scope(|scope| {
+            let reading = std::thread::Builder::new().name("reader".to_owned()).spawn_scoped(scope, || reader.run());
+            let reading = reading.map_err(|error| Error::Internal(format!("starting the reading thread: {error}")))?;
+            // What is wrong with a batch comes before what is wrong with those behind it.
+            self.predict(chunks, batch_size, &mut computed)?;
+            computed.found = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok::<_, Error>(())
+        })?;
+        let batches = |rows: u64| rows.div_ceil(self.item.batch_size as u64);
+        computed.batches = computed.found.partitions.iter().map(|partition| batches(partition.rows)).sum();
+        Ok(computed)
     }
 
-    fn compute(self) -> Result<Computed, Error> {
-        let rows_at_once = self.rows_at_once();
+    /// Predicts batch by batch until there are no more.
+    fn predict(&self, chunks: Chunks, batch_size: usize, computed: &mut Computed) -> Result<(), Error> {
         let mut stage = Stage {
-            predictor: Predictor::with_kernels(&self.model.model, self.item.batch_size.min(ROWS_AT_ONCE), self.kernels),
-            batch_size: self.item.batch_size.min(ROWS_AT_ONCE),
-            batch: Batch::default(),
-            redshifts: vec![0.0; rows_at_once],
-            predictions: Vec::with_capacity(rows_at_once),
+            predictor: Predictor::with_kernels(&self.model.model, batch_size, self.kernels),
+            batch_size,
+            redshifts: Vec::new(),
+            predictions: Vec::new(),
         };
-        let mut computed = Computed { inferring_from: process::now_ms(), ..Computed::default() };
         let encoding = |error| Error::Internal(format!("encoding the predictions of rank {}: {error}", self.item.rank));
         let mut writer = Writer::new(Vec::new(), self.provenance.clone()).map_err(encoding)?;
-        for key in &self.item.data_path {
-            self.partition(key, &mut stage, &mut writer, &mut computed)?;
+        loop {
+            let waiting = Instant::now();
+            let Ok(chunk) = chunks.filled.recv() else { break };
+            computed.wait += waiting.elapsed();
+            let key = &self.item.data_path[chunk.partition];
+            let location = || url(&self.item.data_bucket, key);
+
+            let inferring = Instant::now();
+            stage.predict(&chunk.batch).map_err(|error| Error::Internal(format!("{}: {error}", location())))?;
+            computed.infer += inferring.elapsed();
+
+            let collecting = Instant::now();
+            stage.collect(&chunk);
+            computed.rows_flagged += stage.predictions.iter().filter(|prediction| prediction.flags != 0).count() as u64;
+            if self.item.bad_pixels == BadPixels::Refuse
+                && let Some(none) = stage.predictions.iter().find(|prediction| prediction.z_phot.is_none())
+            {
+                return Err(invalid(format!(
+                    "{}: row {} has finite pixels and magnitudes, but the model's redshift is not finite\n\
+                     hint: look for values far outside of the training range, or pass such rows with \"bad_pixels\": \"flag\"",
+                    location(),
+                    none.row
+                )));
+            }
+            // Reading has ended when nobody takes it.
+            let _ = chunks.emptied.send(chunk.batch);
+            let pushed = writer.push(key, &stage.predictions);
+            pushed.map_err(|error| Error::Internal(format!("{}: encoding predictions: {error}", location())))?;
+            computed.encoding += collecting.elapsed();
         }
         computed.inferring_to = process::now_ms();
         let finishing = Instant::now();
         let (parquet, rows) = writer.finish().map_err(encoding)?;
         computed.encoding += finishing.elapsed();
         (computed.parquet, computed.rows) = (parquet.into(), rows);
-        Ok(computed)
-    }
-
-    fn partition(
-        &self,
-        key: &str,
-        stage: &mut Stage<'_>,
-        writer: &mut Writer<Vec<u8>>,
-        computed: &mut Computed,
-    ) -> Result<(), Error> {
-        let location = url(&self.item.data_bucket, key);
-        let opening = Instant::now();
-        let opened = self.runtime.block_on(self.store.source(&self.item.data_bucket, key))?;
-        let (object, source) =
-            opened.ok_or_else(|| invalid(format!("{location}: is gone since Initialize listed it")))?;
-        let failed = |error: starmap_partitions::Error| match source.failure() {
-            Some(reason) => Error::Storage { doing: "reading", location: location.clone(), reason },
-            None => invalid(with_causes(&error)),
-        };
-        let mut partition = Partition::open(source.clone(), &location).map_err(failed)?;
-        computed.decode += opening.elapsed().saturating_sub(source.reads().waited);
-
-        let rows = partition.galaxies();
-        let rows_at_once = stage.redshifts.len();
-        for first in (0..rows).step_by(rows_at_once) {
-            let range = first..rows.min(first + rows_at_once);
-            let (decoding, waited) = (Instant::now(), source.reads().waited);
-            partition.read(range.clone(), &mut stage.batch).map_err(failed)?;
-            if first == 0 {
-                partition.check_band_order(&stage.batch).map_err(failed)?;
-            }
-            let bad = stage.batch.non_finite_rows();
-            if !bad.is_empty() && self.item.bad_pixels == BadPixels::Refuse {
-                return Err(self.refuse(&location, first, &bad, &mut partition, &mut stage.batch).map_err(failed)?);
-            }
-            stage.blank(&bad);
-            computed.decode += decoding.elapsed().saturating_sub(source.reads().waited - waited);
-
-            let inferring = Instant::now();
-            stage.predict(range.len()).map_err(|error| Error::Internal(format!("{location}: {error}")))?;
-            computed.infer += inferring.elapsed();
-
-            let encoding = Instant::now();
-            stage.collect(first, range.len(), &bad);
-            computed.rows_flagged += stage.predictions.iter().filter(|prediction| prediction.flags != 0).count() as u64;
-            if self.item.bad_pixels == BadPixels::Refuse
-                && let Some(none) = stage.predictions.iter().find(|prediction| prediction.z_phot.is_none())
-            {
-                return Err(invalid(format!(
-                    "{location}: row {} has finite pixels and magnitudes, but the model's redshift is not finite\n\
-                     hint: look for values far outside of the training range, or pass such rows with \"bad_pixels\": \"flag\"",
-                    none.row
-                )));
-            }
-            let pushed = writer.push(key, &stage.predictions);
-            pushed.map_err(|error| Error::Internal(format!("{location}: encoding predictions: {error}")))?;
-            computed.encoding += encoding.elapsed();
-        }
-        partition.finish().map_err(failed)?;
-        computed.batches += rows.div_ceil(self.item.batch_size) as u64;
-        computed.reads = computed.reads.and(source.reads());
-        computed.partitions.push(PartitionFile {
-            key: key.to_owned(),
-            rows: rows as u64,
-            bytes: object.bytes,
-            etag: object.etag,
-        });
         Ok(())
     }
+}
 
-    /// Counts all bad rows of the partition: whoever repairs it wants to know them all.
-    fn refuse(
-        &self,
-        location: &str,
-        first: usize,
-        bad: &[usize],
-        partition: &mut Partition<Source>,
-        batch: &mut Batch,
-    ) -> Result<Error, starmap_partitions::Error> {
-        let mut count = bad.len() as u64;
-        let mut rows: Vec<u64> = bad.iter().map(|row| (first + row) as u64).collect();
-        let galaxies = partition.galaxies();
-        let rows_at_once = self.rows_at_once();
-        for next in (first..galaxies).step_by(rows_at_once).skip(1) {
-            partition.read(next..galaxies.min(next + rows_at_once), batch)?;
-            let bad = batch.non_finite_rows();
-            count += bad.len() as u64;
-            rows.extend(bad.iter().map(|row| (next + row) as u64).take(ROWS_SHOWN));
-        }
-        rows.truncate(ROWS_SHOWN);
-        Ok(Error::NonFinitePixels { partition: location.to_owned(), rows, count, galaxies: galaxies as u64 })
-    }
+/// Galaxies of a forward pass, and those that are read at once: whole batches, as many as memory is given to, or one
+/// batch that is smaller than what was asked for. A galaxy's redshift does not depend on either.
+fn whole_batches(asked: usize, rows_at_once: usize) -> (usize, usize) {
+    let batch_size = asked.min(rows_at_once).max(1);
+    (batch_size, (rows_at_once - rows_at_once % batch_size).max(1))
 }
 
 /// Buffers that are used again for every batch.
 struct Stage<'a> {
     predictor: Predictor<'a>,
     batch_size: usize,
-    batch: Batch,
     redshifts: Vec<f32>,
     predictions: Vec<Prediction>,
 }
 
 impl Stage<'_> {
-    /// Puts zeros into rows that are flagged; what the model says of them is not used.
-    fn blank(&mut self, rows: &[usize]) {
-        for &row in rows {
-            self.batch.images[row * IMAGE..(row + 1) * IMAGE].fill(0.0);
-            self.batch.magnitudes[row * BANDS..(row + 1) * BANDS].fill(0.0);
-        }
-    }
-
-    fn predict(&mut self, rows: usize) -> Result<(), starmap_astromae::Error> {
-        let images = self.batch.images.chunks(self.batch_size * IMAGE);
-        let magnitudes = self.batch.magnitudes.chunks(self.batch_size * BANDS);
-        let redshifts = self.redshifts[..rows].chunks_mut(self.batch_size);
+    fn predict(&mut self, batch: &Batch) -> Result<(), starmap_astromae::Error> {
+        self.redshifts.resize(batch.rows(), 0.0);
+        let images = batch.images.chunks(self.batch_size * IMAGE);
+        let magnitudes = batch.magnitudes.chunks(self.batch_size * BANDS);
+        let redshifts = self.redshifts.chunks_mut(self.batch_size);
         for ((images, magnitudes), redshifts) in images.zip(magnitudes).zip(redshifts) {
             self.predictor.predict(images, magnitudes, redshifts)?;
         }
         Ok(())
     }
 
-    fn collect(&mut self, first: usize, rows: usize, bad: &[usize]) {
+    fn collect(&mut self, chunk: &Chunk) {
         self.predictions.clear();
-        for row in 0..rows {
+        let Chunk { first, batch, bad, .. } = chunk;
+        for row in 0..batch.rows() {
             let is_bad = bad.binary_search(&row).is_ok();
             let z_phot = Some(self.redshifts[row]).filter(|z_phot| !is_bad && z_phot.is_finite());
             let flags = match (is_bad, z_phot) {
@@ -467,16 +419,31 @@ impl Stage<'_> {
             self.predictions.push(Prediction {
                 row: (first + row) as u64,
                 z_phot,
-                z_spec: self.batch.redshifts.as_ref().map(|redshifts| redshifts[row]).filter(|z| z.is_finite()),
-                magnitude_r: self.batch.magnitudes[row * BANDS + R_BAND],
+                z_spec: batch.redshifts.as_ref().map(|redshifts| redshifts[row]).filter(|z| z.is_finite()),
+                magnitude_r: batch.magnitudes[row * BANDS + R_BAND],
                 flags,
             });
         }
     }
 }
 
+/// A partition that is not what it should be.
 fn invalid(problem: String) -> Error {
     let mut problems = Problems::alone();
     problems.push(problem);
     Error::PartitionInvalid(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_in_whole_batches_or_batches_are_smaller() {
+        assert_eq!(whole_batches(256, 256), (256, 256));
+        assert_eq!(whole_batches(100, 256), (100, 200));
+        assert_eq!(whole_batches(100_000, 256), (256, 256));
+        assert_eq!(whole_batches(256, 32), (32, 32));
+        assert_eq!(whole_batches(1, 1), (1, 1));
+    }
 }

@@ -6,11 +6,10 @@
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use starmap_astromae::Precision;
-use starmap_astromae::kernels::Set;
 use starmap_partitions::Partition;
 
 use crate::calibrate::calibrate;
-use crate::checkpoint;
+use crate::checkpoint::{self, Loader};
 use crate::error::{Error, Problems, with_causes};
 use crate::payload::{self, InitializeRequest, Input, Item};
 use crate::results::{Manifest, PartitionFile, Plan, names};
@@ -28,14 +27,14 @@ const PARTITION_ENDINGS: [&str; 3] = [".pt", ".safetensors", ".npz"];
 /// # Errors
 /// Whatever is wrong with the input, the buckets, the model, the partitions or the result path.
 pub async fn initialize(store: &Store, payload: &Value) -> Result<Value, Error> {
-    initialize_with(store, payload, Set::best()).await
+    initialize_with(store, payload, &Loader::default()).await
 }
 
-/// The same with a kernel set to calibrate a reduced precision with.
+/// The same with a cache of packed models, and kernels to calibrate a reduced precision with.
 ///
 /// # Errors
 /// As [`initialize`].
-pub async fn initialize_with(store: &Store, payload: &Value, kernels: Set) -> Result<Value, Error> {
+pub async fn initialize_with(store: &Store, payload: &Value, loader: &Loader) -> Result<Value, Error> {
     let request = InitializeRequest::parse(payload)?;
     let input = &request.input;
     let run_id = request.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
@@ -45,7 +44,7 @@ pub async fn initialize_with(store: &Store, payload: &Value, kernels: Set) -> Re
     let result_path = ResultPath::look(store, input, &run_id).await?;
     let model = checkpoint::locate(store, &input.bucket, input.object_type, &input.object_name).await?;
     let object = model;
-    let model = checkpoint::check(store, &input.bucket, &object).await?;
+    let model = loader.check(store, &input.bucket, &object, input.precision).await?;
     let found = find_partitions(store, input).await?;
     let partitions_found = found.len();
     let used: Vec<Object> = found.into_iter().take(input.file_limit).collect();
@@ -61,7 +60,7 @@ pub async fn initialize_with(store: &Store, payload: &Value, kernels: Set) -> Re
 
     let calibration = match (input.precision, partitions.first()) {
         (Precision::F32, _) | (_, None) => None,
-        (_, Some(first)) => Some(calibrate(store, input, &object, first, kernels).await?),
+        (_, Some(first)) => Some(calibrate(store, input, &object, first, loader).await?),
     };
     let keys: Vec<String> = partitions.iter().map(|partition| partition.key.clone()).collect();
     let world_size = input.workers(keys.len());
@@ -81,6 +80,7 @@ pub async fn initialize_with(store: &Store, payload: &Value, kernels: Set) -> Re
             partitions_requested: input.file_limit,
             partitions_found,
             partitions,
+            repaired: Vec::new(),
             model,
         },
     };
@@ -149,7 +149,11 @@ async fn read_headers(store: &Store, input: &Input, objects: Vec<Object>) -> Res
 }
 
 /// The outer result is that of the store, the inner one that of the file.
-async fn read_header(store: &Store, bucket: &str, object: Object) -> Result<Result<PartitionFile, String>, Error> {
+pub(crate) async fn read_header(
+    store: &Store,
+    bucket: &str,
+    object: Object,
+) -> Result<Result<PartitionFile, String>, Error> {
     let location = url(bucket, &object.key);
     let Some((object, source)) = store.source(bucket, &object.key).await? else {
         return Ok(Err(format!("{location}: is gone since it was listed")));

@@ -9,11 +9,13 @@ use futures::FutureExt;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use starmap_astromae::kernels::Set;
-use tracing_subscriber::EnvFilter;
 
+use crate::cache::Cache;
+use crate::checkpoint::Loader;
 use crate::error::Error;
-use crate::infer::{Identity, Worker};
+use crate::infer::{Identity, ROWS_AT_ONCE_VARIABLE, Worker};
 use crate::initialize::initialize_with;
+use crate::logging::{self, Format};
 use crate::store::{Store, StoreConfig};
 use crate::summarize::summarize;
 
@@ -41,9 +43,8 @@ enum Handler {
 /// Outside of a Lambda environment: the runtime wants `AWS_LAMBDA_RUNTIME_API` and its companions.
 pub fn main_from_environment() -> ExitCode {
     let started = Instant::now();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // A process that has its logging already keeps it.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let format = std::env::var(logging::FORMAT_VARIABLE).unwrap_or_default();
+    logging::start(Format::named(&format), "info", false);
     if std::env::var(EXIT_WITH_STDIN_VARIABLE).is_ok_and(|value| value == "1") {
         std::thread::spawn(exit_with_stdin);
     }
@@ -64,25 +65,26 @@ async fn serve(started: Instant) -> Result<(), String> {
         let kernels = kernels(variable(KERNEL_VARIABLE))?;
         let config = StoreConfig::from_environment(variable)?;
         let store = Store::open(&config).map_err(|error| error.to_string())?;
-        Ok::<_, String>((handler, kernels, store))
+        Ok::<_, String>((handler, Loader { kernels, cache: Cache::from_environment(variable) }, store))
     };
     // A wrong configuration is told as the answer to every invocation, where whoever made it will see it.
-    let function = configured().map(|(handler, kernels, store)| {
+    let function = configured().map(|(handler, loader, store)| {
         let identity = Identity {
             log_stream: variable("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|| format!("pid {}", std::process::id())),
             memory_mib: variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse().ok()),
             init: Some(started.elapsed()),
-            kernels,
+            loader: loader.clone(),
+            rows_at_once: variable(ROWS_AT_ONCE_VARIABLE).and_then(|rows| rows.parse().ok()),
         };
-        (handler, kernels, Arc::new(Worker::new(store.clone(), identity)), store)
+        (handler, loader, Arc::new(Worker::new(store.clone(), identity)), store)
     });
     let service = service_fn(|event: LambdaEvent<Value>| async {
-        let (handler, kernels, worker, store) =
+        let (handler, loader, worker, store) =
             function.as_ref().map_err(|error| Error::Internal(format!("the function is not configured: {error}")))?;
         let payload = event.payload;
         let handled = async {
             match handler {
-                Handler::Initialize => initialize_with(store, &payload, *kernels).await,
+                Handler::Initialize => initialize_with(store, &payload, loader).await,
                 Handler::Infer => worker.infer(&payload).await,
                 Handler::Summarize => summarize(store, &payload).await,
             }

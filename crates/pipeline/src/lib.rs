@@ -17,6 +17,7 @@
 //! | `summary.json` | Summarize, then whoever ran it | every figure ([`summary`]) |
 //! | `report.html` | Summarize, then whoever ran it | the same for people ([`report`]) |
 
+pub mod cache;
 pub mod calibrate;
 pub mod campaign;
 pub mod checkpoint;
@@ -25,6 +26,7 @@ pub mod infer;
 pub mod initialize;
 pub mod lambda;
 pub mod legacy;
+pub mod logging;
 pub mod model;
 pub mod natural;
 pub mod payload;
@@ -32,8 +34,10 @@ pub mod plan;
 pub mod plots;
 pub mod predictions;
 mod process;
+pub mod proof;
 pub mod published;
 pub mod quality;
+pub mod repair;
 pub mod report;
 pub mod requests;
 pub mod results;
@@ -41,6 +45,7 @@ pub mod statistics;
 pub mod store;
 pub mod summarize;
 pub mod summary;
+pub mod verify;
 
 pub use self::error::Error;
 

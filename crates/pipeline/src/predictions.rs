@@ -24,7 +24,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FloatTy
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnPath, Type};
 
@@ -195,8 +195,8 @@ pub struct Rows {
 }
 
 /// Reads a file of predictions, one row group at a time.
-pub struct Reader {
-    file: SerializedFileReader<Bytes>,
+pub struct Reader<S: ChunkReader + 'static = Bytes> {
+    file: SerializedFileReader<S>,
 }
 
 impl Reader {
@@ -205,6 +205,16 @@ impl Reader {
     /// # Errors
     /// If it is not Parquet or has other columns.
     pub fn new(bytes: Bytes) -> Result<Self, ParquetError> {
+        Self::open(bytes)
+    }
+}
+
+impl<S: ChunkReader + 'static> Reader<S> {
+    /// Opens a file wherever it is and checks its columns.
+    ///
+    /// # Errors
+    /// If it is not Parquet or has other columns.
+    pub fn open(bytes: S) -> Result<Self, ParquetError> {
         let file = SerializedFileReader::new(bytes)?;
         let columns = |schema: &Type| -> Vec<_> {
             let fields = schema.get_fields().iter();

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::calibrate::Calibration;
 use crate::payload::{KeyList, keys_to_json};
+use crate::repair::Repaired;
 
 /// Names of the objects under a result path.
 pub mod names {
@@ -133,6 +134,9 @@ pub struct Plan {
     pub partitions_found: usize,
     /// Those that are used, in order, with what their headers say.
     pub partitions: Vec<PartitionFile>,
+    /// Partitions that were mended between two attempts, as they changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<Repaired>,
     /// The model.
     pub model: ModelFile,
 }
@@ -181,10 +185,13 @@ pub struct PredictionsFile {
 pub struct Phases {
     /// Process start to first poll; cold items only.
     pub init: Option<f64>,
-    /// Waiting for object storage.
+    /// Waiting for object storage; beside `infer`.
     pub read: f64,
-    /// Bytes to batches.
+    /// Bytes to batches; beside `infer`.
     pub decode: f64,
+    /// Forward passes waiting for galaxies: what of `read` and `decode` did not overlap with them.
+    #[serde(default)]
+    pub wait: f64,
     /// Model file to packed weights; zero when it was there already.
     pub load_model: f64,
     /// Forward passes.

@@ -1,15 +1,6 @@
 //! Summarize: proves that every rank and every row is there, once and of this run, and merges.
 //!
-//! What is proven, against `payload.json` as Initialize wrote it:
-//!
-//! - PROOF-1: every rank has a `{rank}.json` of this run, and there is none beyond the last rank;
-//! - PROOF-2: its partitions are those that Initialize gave it, unchanged, with the rows that their headers say;
-//! - PROOF-3: its predictions are byte for byte those that it wrote;
-//! - PROOF-4: they are the galaxies of those partitions, each row once and in order. Partitions belong to one rank
-//!   each, so no galaxy is twice in the run;
-//! - PROOF-5: they are of this run and this model.
-//!
-//! Everything that is wrong is named in one error, and then nothing is written.
+//! What is proven is listed in `proof`. Everything that is wrong is named in one error, and then nothing is written.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,11 +12,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::checkpoint::{hexadecimal, sha256};
-use crate::error::{Error, Problems, Unproven};
+use crate::checkpoint::hexadecimal;
+use crate::error::Error;
 use crate::payload::ResultPlace;
 use crate::plots::Plots;
-use crate::predictions::{Prediction, Provenance, Reader, Rows, Writer, galaxy_id};
+use crate::predictions::{Prediction, Provenance, Rows, Writer};
+use crate::proof::{Proof, read_manifest, read_results};
 use crate::quality::{self, Galaxy, Random};
 use crate::report;
 use crate::results::{Manifest, PredictionsFile, RankResult, names};
@@ -33,8 +25,6 @@ use crate::statistics::Statistics;
 use crate::store::{Store, Upload};
 use crate::summary::{AwsCost, Execution, Proven, Summary};
 
-/// `{rank}.json`s read at once.
-const RESULTS_AT_ONCE: usize = 32;
 /// Files of predictions read ahead of the one that is being merged.
 const PREDICTIONS_AHEAD: usize = 4;
 /// Galaxies that quality and plots hold at most; above, they are of a uniform sample of this size.
@@ -212,123 +202,6 @@ async fn read_json<T: serde::de::DeserializeOwned>(store: &Store, place: &Result
     Err(proof.into_error())
 }
 
-async fn read_manifest(store: &Store, place: &ResultPlace) -> Result<Manifest, Error> {
-    let location = place.object(names::PAYLOAD);
-    let mut proof = Proof::new(place);
-    match store.get(&location.bucket, &location.key).await?.as_deref().map(Manifest::parse) {
-        None => proof.missing(format!("{}: is not there, expected it from Initialize", names::PAYLOAD)),
-        Some(Err(problem)) => proof.incomplete(format!("{}: {problem}", names::PAYLOAD)),
-        Some(Ok(manifest)) => {
-            let run_id = &manifest.plan.run_id;
-            match &place.run_id {
-                Some(expected) if expected != run_id => {
-                    proof.stale(format!("{}: is of run {run_id}, expected {expected}", names::PAYLOAD));
-                }
-                _ => return Ok(manifest),
-            }
-        }
-    }
-    Err(proof.into_error())
-}
-
-/// PROOF-1 and PROOF-2. Also answers `combined_data.json`: every `{rank}.json` as it is, in one array.
-async fn read_results(
-    store: &Store,
-    place: &ResultPlace,
-    manifest: &Manifest,
-    proof: &mut Proof,
-) -> Result<(Vec<Option<RankResult>>, Vec<u8>), Error> {
-    let world_size = manifest.plan.world_size;
-    for object in store.list(&place.bucket, &place.path).await?.objects {
-        let name = object.key.rsplit('/').next().unwrap_or_default();
-        if names::rank_of(name).is_some_and(|rank| rank >= world_size) {
-            proof.stale(format!("{name}: there are {world_size} ranks, expected no such file"));
-        }
-    }
-    let mut reads = stream::iter(0..world_size)
-        .map(|rank| async move { store.get(&place.bucket, &place.object(&names::rank(rank)).key).await })
-        .buffered(RESULTS_AT_ONCE);
-    let mut ranks = Vec::with_capacity(world_size);
-    let mut combined = b"[".to_vec();
-    while let Some(json) = reads.next().await {
-        let rank = ranks.len();
-        let name = names::rank(rank);
-        let result = match json? {
-            None => {
-                proof.missing(format!("{name}: is not there"));
-                None
-            }
-            Some(json) => {
-                combined.extend_from_slice(if rank == 0 { b"\n" } else { b",\n" });
-                combined.extend_from_slice(&json);
-                match serde_json::from_slice::<RankResult>(&json) {
-                    Ok(result) => check_result(rank, result, manifest, proof),
-                    Err(error) => {
-                        proof.incomplete(format!("{name}: is not a rank's result: {error}"));
-                        None
-                    }
-                }
-            }
-        };
-        ranks.push(result);
-    }
-    combined.extend_from_slice(b"\n]\n");
-    Ok((ranks, combined))
-}
-
-fn check_result(rank: usize, result: RankResult, manifest: &Manifest, proof: &mut Proof) -> Option<RankResult> {
-    let name = names::rank(rank);
-    let plan = &manifest.plan;
-    if result.run_id != plan.run_id {
-        proof.stale(format!("{name}: is of run {}, expected {}", result.run_id, plan.run_id));
-        return None;
-    }
-    let before = proof.problems.count();
-    if result.rank != rank {
-        proof.incomplete(format!("{name}: is of rank {}", result.rank));
-    }
-    if result.model_sha256 != plan.model.sha256 {
-        proof.stale(format!(
-            "{name}: is of model {}, expected {}; the model changed during the run",
-            short(&result.model_sha256),
-            short(&plan.model.sha256)
-        ));
-    }
-    if result.precision != plan.precision {
-        proof.stale(format!("{name}: was computed in {}, expected {}", result.precision, plan.precision));
-    }
-    let keys = &manifest.data_map[rank];
-    if !result.partitions.iter().map(|partition| &partition.key).eq(keys) {
-        let found: Vec<_> = result.partitions.iter().map(|partition| &partition.key).collect();
-        proof.incomplete(format!("{name}: read {found:?}, expected {keys:?}"));
-        return None;
-    }
-    for read in &result.partitions {
-        let Some(planned) = plan.partitions.iter().find(|planned| planned.key == read.key) else {
-            proof.incomplete(format!("{name}: read {}, which Initialize did not find", read.key));
-            continue;
-        };
-        if (read.bytes, &read.etag) != (planned.bytes, &planned.etag) {
-            proof.stale(format!("{name}: {} changed during the run", read.key));
-        }
-        if read.rows != planned.rows {
-            proof.incomplete(format!("{name}: {} gave {} rows, expected {}", read.key, read.rows, planned.rows));
-        }
-    }
-    let rows: u64 = result.partitions.iter().map(|partition| partition.rows).sum();
-    if (result.rows, result.predictions.rows) != (rows, rows) {
-        proof.incomplete(format!(
-            "{name}: says {} rows and {} predictions, expected {rows} of its partitions",
-            result.rows, result.predictions.rows
-        ));
-    }
-    (proof.problems.count() == before).then_some(result)
-}
-
-fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
-}
-
 /// What merging found.
 struct Merged {
     predictions: PredictionsFile,
@@ -408,7 +281,7 @@ impl Merger {
             self.rank(&result, bytes, &mut writer).map_err(&failed)?;
         }
         let (hashed, rows) = writer.finish().map_err(&failed)?;
-        if self.proof.problems.count() > 0 {
+        if self.proof.count() > 0 {
             hashed.upload.abort();
             return Err(self.proof.into_error());
         }
@@ -434,57 +307,7 @@ impl Merger {
         bytes: Option<Bytes>,
         writer: &mut Writer<Hashed>,
     ) -> Result<(), ParquetError> {
-        let name = names::rank_predictions(result.rank);
-        let Some(bytes) = bytes else {
-            self.proof.missing(format!("{name}: is not there"));
-            return Ok(());
-        };
-        let found = sha256(&bytes);
-        if found != result.predictions.sha256 {
-            self.proof.incomplete(format!(
-                "{name}: is {} bytes with SHA-256 {}, expected {} bytes with {}",
-                bytes.len(),
-                short(&found),
-                result.predictions.bytes,
-                short(&result.predictions.sha256)
-            ));
-            return Ok(());
-        }
-        let opened = Reader::new(bytes)
-            .and_then(|reader| (0..reader.groups()).map(|group| reader.group(group)).collect::<Result<Vec<Rows>, _>>());
-        let groups = match opened {
-            Ok(groups) => groups,
-            Err(error) => {
-                self.proof.incomplete(format!("{name}: {error}"));
-                return Ok(());
-            }
-        };
-        let rows: usize = groups.iter().map(|group| group.predictions.len()).sum();
-        if rows as u64 != result.rows {
-            self.proof.incomplete(format!("{name}: has {rows} rows, expected {}", result.rows));
-            return Ok(());
-        }
-        // The galaxies that must follow, in order.
-        let mut expected =
-            result.partitions.iter().flat_map(|partition| (0..partition.rows).map(|row| (partition.key.as_str(), row)));
-        let plan = &self.manifest.plan;
-        for group in &groups {
-            for (i, prediction) in group.predictions.iter().enumerate() {
-                let is_expected = expected.next().is_some_and(|(key, row)| {
-                    row == prediction.row
-                        && group.partition[i].data() == key.as_bytes()
-                        && group.galaxy_id[i].data() == galaxy_id(key, row).as_bytes()
-                });
-                let is_ours = group.run_id[i].data() == plan.run_id.as_bytes()
-                    && group.model_hash[i].data() == plan.model.sha256.as_bytes();
-                if !is_expected || !is_ours {
-                    let id = String::from_utf8_lossy(group.galaxy_id[i].data());
-                    let why = if is_expected { "is of another run or model" } else { "is doubled or out of order" };
-                    self.proof.incomplete(format!("{name}: galaxy {id} {why}"));
-                    return Ok(());
-                }
-            }
-        }
+        let Some(groups) = self.proof.predictions(result, bytes, &self.manifest.plan) else { return Ok(()) };
         for group in &groups {
             self.add(group, writer)?;
         }
@@ -496,7 +319,7 @@ impl Merger {
         for partition in group.partition.chunk_by(|a, b| a == b) {
             let predictions = &group.predictions[first..first + partition.len()];
             let key = partition[0].as_utf8()?;
-            if self.proof.problems.count() == 0 {
+            if self.proof.count() == 0 {
                 writer.push(key, predictions)?;
             }
             predictions.iter().for_each(|prediction| self.count(prediction));
@@ -560,36 +383,6 @@ impl Sample {
     }
 }
 
-/// Collects what is wrong, and how grave the gravest of it is.
-struct Proof {
-    gravest: Unproven,
-    problems: Problems,
-}
-
-impl Proof {
-    fn new(place: &ResultPlace) -> Self {
-        Self { gravest: Unproven::Incomplete, problems: Problems::of(format!("{place}: the run is not complete")) }
-    }
-
-    fn incomplete(&mut self, problem: String) {
-        self.problems.push(problem);
-    }
-
-    fn missing(&mut self, problem: String) {
-        self.gravest = self.gravest.max(Unproven::Missing);
-        self.problems.push(problem);
-    }
-
-    fn stale(&mut self, problem: String) {
-        self.gravest = Unproven::Stale;
-        self.problems.push(problem);
-    }
-
-    fn into_error(self) -> Error {
-        Error::Unproven { gravest: self.gravest, problems: self.problems }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -600,17 +393,5 @@ mod tests {
         (0..1_000).for_each(|i| sample.push(Galaxy { z_phot: i as f32, z_spec: 0.5, magnitude_r: 18.0 }));
         assert_eq!((sample.galaxies.len(), sample.seen), (1_000, 1_000));
         assert!(sample.galaxies.iter().enumerate().all(|(i, galaxy)| galaxy.z_phot == i as f32));
-    }
-
-    #[test]
-    fn the_gravest_problem_names_the_error() {
-        let place = ResultPlace { bucket: "b".into(), path: "r".into(), run_id: None };
-        let mut proof = Proof::new(&place);
-        proof.incomplete("1.json: short".into());
-        proof.missing("2.json: is not there".into());
-        proof.incomplete("3.json: short".into());
-        let error = proof.into_error();
-        assert_eq!(error.error_name(), "Starmap.MissingResult");
-        assert!(error.to_string().starts_with("s3://b/r/: the run is not complete: 3 problems\n- 1.json: short"));
     }
 }

@@ -107,10 +107,13 @@ pub struct ItemTimes {
     pub queued: Option<Statistics>,
     /// Process start to first poll; cold items only.
     pub init: Option<Statistics>,
-    /// Waiting for object storage.
+    /// Waiting for object storage; beside `infer`.
     pub read: Statistics,
-    /// Bytes to batches.
+    /// Bytes to batches; beside `infer`.
     pub decode: Statistics,
+    /// Forward passes waiting for galaxies: what of `read` and `decode` did not overlap with them.
+    #[serde(default)]
+    pub wait: Option<Statistics>,
     /// Model file to packed weights.
     pub load_model: Statistics,
     /// Forward passes.
@@ -288,6 +291,7 @@ impl ItemTimes {
             init: Statistics::of(ranks.clone().filter_map(|rank| rank.phases.init)),
             read: of(|rank| rank.phases.read)?,
             decode: of(|rank| rank.phases.decode)?,
+            wait: of(|rank| rank.phases.wait),
             load_model: of(|rank| rank.phases.load_model)?,
             infer: of(|rank| rank.phases.infer)?,
             write: of(|rank| rank.phases.write)?,
@@ -349,6 +353,7 @@ pub(crate) mod tests {
             init: (turn == 0).then_some(0.03),
             read: 0.25,
             decode: 0.1,
+            wait: 0.35,
             load_model,
             infer,
             write: 0.05,
@@ -419,6 +424,7 @@ pub(crate) mod tests {
             data_bucket: "cosmicai-data".into(),
             data_prefix: "25MB".into(),
             partitions_requested: world_size,
+            repaired: Vec::new(),
             partitions_found: world_size,
             partitions: (1..=world_size).map(partition).collect(),
             model: ModelFile { key: "m.pt".into(), bytes: 97_000_000, etag: "m".into(), sha256: "b".repeat(64) },

@@ -109,6 +109,7 @@ fn the_published_survey_is_proven_and_merged() {
             data_bucket: "sky".into(),
             data_prefix: "25MB".into(),
             partitions_requested: RANKS,
+            repaired: Vec::new(),
             partitions_found: RANKS,
             partitions: (0..RANKS).map(partition).collect(),
             model: model(),

@@ -9,6 +9,7 @@
 //! - `worker`: one process from start to end, as a state machine.
 //! - `runtime_api`: the HTTP side of a worker, requests in and answers out.
 //! - `process`: environment, pipes, signals.
+//! - [`resilience`]: other attempts at an invocation, which nobody outside sees.
 //! - `memory`: resident sets, from `/proc`.
 //! - [`logs`]: log streams and REPORT lines, written and read back.
 //!
@@ -19,9 +20,11 @@ pub mod logs;
 mod memory;
 pub mod pool;
 mod process;
+pub mod resilience;
 mod runtime_api;
 mod worker;
 
 pub use function::Function;
 pub use logs::Logs;
 pub use pool::{Clock, Error, Options, Usage, Workers};
+pub use resilience::{Resilience, Rung, Speculation, Totals};

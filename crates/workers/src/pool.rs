@@ -20,8 +20,12 @@ use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcom
 use tokio::sync::{oneshot, watch};
 
 use crate::function::Names;
+use crate::resilience::{Experience, explained, is_out_of_memory};
 use crate::worker::{Ended, Setup, Task, Worker};
-use crate::{Function, Logs, memory};
+use crate::{Function, Logs, Resilience, Rung, Speculation, Totals, memory};
+
+/// How often it is looked whether an invocation has become a straggler.
+const STRAGGLER_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Tells the time: milliseconds since the Unix epoch. Names log streams and makes deadlines, measures nothing.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -44,6 +48,8 @@ pub struct Options {
     pub region: Option<String>,
     /// The account in the ARN that workers are told.
     pub account: String,
+    /// What is done for invocations before they fail, by plain name of the function. Nothing by default, as on Lambda.
+    pub resilience: BTreeMap<String, Resilience>,
 }
 
 impl Options {
@@ -57,6 +63,7 @@ impl Options {
             clock,
             region: None,
             account: "123456789012".to_owned(),
+            resilience: BTreeMap::new(),
         }
     }
 }
@@ -71,6 +78,7 @@ impl fmt::Debug for Options {
             .field("logs", &self.logs)
             .field("region", &self.region)
             .field("account", &self.account)
+            .field("resilience", &self.resilience)
             .finish_non_exhaustive()
     }
 }
@@ -123,6 +131,7 @@ pub struct Workers {
     region: String,
     is_memory_limited: bool,
     shared: Arc<Shared>,
+    experience: Experience,
 }
 
 /// A version of a function and where its workers are.
@@ -163,7 +172,14 @@ impl Workers {
         if !is_memory_limited {
             tracing::warn!("memory limits are not enforced and memory is not reported, this system has no /proc");
         }
-        Ok(Arc::new(Self { functions: RwLock::new(names), options, region, is_memory_limited, shared }))
+        Ok(Arc::new(Self {
+            functions: RwLock::new(names),
+            options,
+            region,
+            is_memory_limited,
+            shared,
+            experience: Experience::default(),
+        }))
     }
 
     /// Adds a version of a function, or replaces the one of that name and version. Invocations from now on go to
@@ -220,6 +236,11 @@ impl Workers {
         state.pools.iter().filter(|(_, pool)| !pool.is_retired).map(usage).collect()
     }
 
+    /// What became of the invocations so far, by plain name of the function.
+    pub fn totals(&self) -> BTreeMap<String, Totals> {
+        self.experience.totals()
+    }
+
     /// Takes no more invocations, fails those that wait or run, kills all workers and waits until they are gone.
     pub async fn shutdown(&self) {
         self.shared.stop();
@@ -235,40 +256,45 @@ impl Workers {
     }
 
     async fn run(self: Arc<Self>, invocation: Invocation) -> Outcome {
-        let unserved = |error| Outcome { result: Err(error), report: None };
         let Invocation { request_id, function: name, payload, started } = invocation;
-        let Member { mut pool, mut setup } = match self.resolve(&name) {
+        let member = match self.resolve(&name) {
             Ok(member) => member,
             Err(known) => return unserved(InvokeError::NotFound { function: name, known }),
         };
-        let plain = setup.function.name.clone();
+        let plain = member.setup.function.name.clone();
         let function_arn = if name.starts_with("arn:") {
             name.clone()
         } else {
             format!("arn:aws:lambda:{}:{}:function:{plain}", self.region, self.options.account)
         };
-        let mut task = Task { request_id, function_arn, payload: Bytes::from(payload), started: Some(started) };
+        let task =
+            Task { request_id, function_arn, payload: Bytes::from(payload), started: Some(started), taken: None };
+        let outcome = match self.options.resilience.get(&plain) {
+            None => self.attempt(&name, member, task).await,
+            Some(resilience) => self.attempts(&name, member, task, resilience).await,
+        };
+        self.experience.ended(&plain, &outcome);
+        outcome
+    }
+
+    /// One attempt by the next worker that is free.
+    async fn attempt(&self, name: &str, member: Member, mut task: Task) -> Outcome {
+        let Member { mut pool, mut setup } = member;
+        let plain = setup.function.name.clone();
         let mut turn = Turn::Last;
         loop {
             let mut worker = match self.shared.acquire(pool, turn).await {
                 Ok(Grant::Warm(worker)) => worker,
                 Ok(Grant::Cold(slot)) => Worker::start(setup.clone(), slot, self.shared.stop.subscribe()),
-                Err(Refusal::Stopping) => {
-                    let reason = "the workers are being shut down".to_owned();
-                    return unserved(InvokeError::Service { function: plain, reason });
-                }
-                Err(Refusal::NoRoomEver) => {
-                    let reason = "its limit of workers is 0".to_owned();
-                    return unserved(InvokeError::TooManyRequests { function: plain, reason });
-                }
                 // Replaced or removed between the look-up and now.
-                Err(Refusal::Gone) => match self.resolve(&name) {
+                Err(Refusal::Gone) => match self.resolve(name) {
                     Ok(member) => {
                         (pool, setup) = (member.pool, member.setup);
                         continue;
                     }
-                    Err(known) => return unserved(InvokeError::NotFound { function: name, known }),
+                    Err(known) => return unserved(InvokeError::NotFound { function: name.to_owned(), known }),
                 },
+                Err(refusal) => return refused(plain, &refusal),
             };
             // Should this future be dropped in here, so is the worker, which kills it.
             match worker.run(task).await {
@@ -283,6 +309,155 @@ impl Workers {
             }
         }
     }
+
+    /// As many attempts as the function's resilience has for this invocation.
+    async fn attempts(&self, name: &str, member: Member, task: Task, resilience: &Resilience) -> Outcome {
+        let plain = member.setup.function.name.clone();
+        let memory_mib = member.setup.function.memory_mib;
+        let (request_id, arn, payload) = (task.request_id.clone(), task.function_arn.clone(), task.payload.clone());
+        let again = || Task {
+            request_id: request_id.clone(),
+            function_arn: arn.clone(),
+            payload: payload.clone(),
+            started: None,
+            taken: None,
+        };
+        let mut outcome = match &resilience.speculation {
+            None => self.attempt(name, member.clone(), task).await,
+            Some(speculation) => self.raced(name, &member, task, &again, speculation).await,
+        };
+        for (index, rung) in resilience.ladder.iter().enumerate() {
+            if !is_out_of_memory(&outcome) {
+                return outcome;
+            }
+            tracing::warn!(
+                function = plain,
+                request_id,
+                attempt = index + 2,
+                memory_mib = rung.memory_mib,
+                "a worker was over its memory; the invocation is tried again with smaller batches"
+            );
+            self.experience.count(&plain, |totals| totals.rungs += 1);
+            outcome = self.on_rung(&member, again(), rung).await;
+        }
+        if is_out_of_memory(&outcome) && !resilience.ladder.is_empty() {
+            return explained(outcome, memory_mib, &resilience.ladder);
+        }
+        outcome
+    }
+
+    /// One attempt by a worker of its own, which ends with it.
+    async fn on_rung(&self, member: &Member, task: Task, rung: &Rung) -> Outcome {
+        let mut function = member.setup.function.clone();
+        function.environment.extend(rung.environment.iter().cloned());
+        function.memory_mib = rung.memory_mib;
+        let plain = function.name.clone();
+        let setup = setup(function, &self.options, &self.region, self.is_memory_limited);
+        loop {
+            let slot = match self.shared.acquire(member.pool, Turn::First).await {
+                Ok(Grant::Cold(slot)) => slot,
+                // It makes room: its process has not what this attempt needs.
+                Ok(Grant::Warm(worker)) => {
+                    drop(worker);
+                    continue;
+                }
+                Err(refusal) => return refused(plain, &refusal),
+            };
+            let mut worker = Worker::start(setup.clone(), slot, self.shared.stop.subscribe());
+            if let Ended::Ran { outcome, .. } = worker.run(task).await {
+                return outcome;
+            }
+            let reason = "the worker ended before it took the invocation".to_owned();
+            return unserved(InvokeError::Service { function: plain, reason });
+        }
+    }
+
+    /// One attempt, and a second one beside it if it straggles and a worker has nothing else to do.
+    async fn raced(
+        &self,
+        name: &str,
+        member: &Member,
+        mut task: Task,
+        again: &(impl Fn() -> Task + Sync),
+        speculation: &Speculation,
+    ) -> Outcome {
+        let plain = &member.setup.function.name;
+        // From when a worker has it: time in the queue makes nobody a straggler.
+        let (taken, was_taken) = oneshot::channel();
+        task.taken = Some(taken);
+        let mut first = std::pin::pin!(self.attempt(name, member.clone(), task));
+        let straggling = async {
+            if was_taken.await.is_err() {
+                return std::future::pending().await;
+            }
+            let since = tokio::time::Instant::now();
+            loop {
+                tokio::time::sleep(STRAGGLER_INTERVAL).await;
+                let after = self.experience.straggles_after(plain, speculation);
+                if after.is_some_and(|after| since.elapsed() >= after)
+                    && let Some(worker) = self.shared.take_idle(member.pool)
+                {
+                    return worker;
+                }
+            }
+        };
+        let worker = tokio::select! {
+            biased;
+            outcome = &mut first => return outcome,
+            worker = straggling => worker,
+        };
+        tracing::info!(function = plain, request_id = again().request_id, "a straggler is tried by a second worker");
+        self.experience.count(plain, |totals| totals.speculations += 1);
+        let mut second = std::pin::pin!(self.by(member.pool, worker, again()));
+        tokio::select! {
+            biased;
+            outcome = &mut first => match outcome.result {
+                Ok(_) => outcome,
+                // The second one may still save it.
+                Err(_) => match second.await {
+                    Some(better) if better.result.is_ok() => self.won(plain, better),
+                    _ => outcome,
+                },
+            },
+            better = &mut second => match better {
+                Some(better) if better.result.is_ok() => self.won(plain, better),
+                // What it found is not better than what the first one will find.
+                _ => first.await,
+            },
+        }
+    }
+
+    fn won(&self, function: &str, outcome: Outcome) -> Outcome {
+        self.experience.count(function, |totals| totals.speculations_won += 1);
+        outcome
+    }
+
+    /// One attempt by a certain worker; none if it had died in the meantime.
+    async fn by(&self, pool: PoolId, mut worker: Worker, task: Task) -> Option<Outcome> {
+        match worker.run(task).await {
+            Ended::Ran { outcome, is_alive } => {
+                if is_alive {
+                    self.shared.give_back(pool, worker);
+                }
+                Some(outcome)
+            }
+            Ended::Untouched(_) => None,
+        }
+    }
+}
+
+fn unserved(error: InvokeError) -> Outcome {
+    Outcome { result: Err(error), report: None }
+}
+
+fn refused(function: String, refusal: &Refusal) -> Outcome {
+    unserved(match refusal {
+        Refusal::NoRoomEver => {
+            InvokeError::TooManyRequests { function, reason: "its limit of workers is 0".to_owned() }
+        }
+        Refusal::Stopping => InvokeError::Service { function, reason: "the workers are being shut down".to_owned() },
+        Refusal::Gone => InvokeError::Service { function, reason: "the function was replaced".to_owned() },
+    })
 }
 
 fn setup(function: Function, options: &Options, region: &str, is_memory_limited: bool) -> Arc<Setup> {
@@ -497,6 +672,15 @@ impl Shared {
             self.dispatch(state);
         }
         granted.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// A warm worker of a pool, if one has nothing to do and nobody waits.
+    fn take_idle(&self, pool: PoolId) -> Option<Worker> {
+        let mut state = self.lock();
+        if state.is_stopping || state.queue.iter().any(Waiting::is_wanted) {
+            return None;
+        }
+        state.pools.get_mut(&pool)?.idle.pop().map(|(_, worker)| worker)
     }
 
     /// Takes back a worker that is alive and has nothing to do.

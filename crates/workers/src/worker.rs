@@ -45,6 +45,8 @@ pub(crate) struct Task {
     pub(crate) payload: Bytes,
     /// None once told.
     pub(crate) started: Option<oneshot::Sender<Started>>,
+    /// The same for the pool; none where it need not know.
+    pub(crate) taken: Option<oneshot::Sender<()>>,
 }
 
 /// How a worker is done with a task.
@@ -341,6 +343,9 @@ impl Machine {
             let init_s = init.map(|init| init.as_secs_f64());
             // Whoever invoked may not care.
             let _ = started.send(Started { log_stream: self.log.name().to_owned(), init_s });
+        }
+        if let Some(taken) = job.task.taken.take() {
+            let _ = taken.send(());
         }
         Phase::Busy { job, since, init }
     }

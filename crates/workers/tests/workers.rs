@@ -16,7 +16,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcome, Started};
 use starmap_workers::function::LATEST;
-use starmap_workers::{Error, Function, Logs, Options, Workers, logs};
+use starmap_workers::{Error, Function, Logs, Options, Resilience, Rung, Speculation, Workers, logs};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -381,6 +381,104 @@ async fn an_idle_worker_makes_room_for_another_function() {
         assert_eq!(counts.iter().map(|(_, count)| count).sum::<usize>(), 1);
         assert!(counts.contains(&(name.to_owned(), 1)), "{counts:?}");
     }
+}
+
+// Other attempts, which nobody outside sees.
+
+fn resilient(resilience: Resilience, workers_max: usize) -> Options {
+    Options { resilience: [("f".to_owned(), resilience)].into(), ..options(workers_max) }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_worker_over_its_memory_does_with_less_then_gets_more_then_fails_by_name() {
+    let rung = |memory_mib| Rung { environment: vec![("FRUGAL".to_owned(), "1".to_owned())], memory_mib };
+    let resilience = Resilience { ladder: vec![rung(96), rung(256)], speculation: None };
+    let workers = start(vec![Function { memory_mib: 96, ..function("f") }], resilient(resilience, 1));
+    let rungs = || workers.totals().get("f").map_or(0, |totals| totals.rungs);
+
+    let event = json!({ "mode": "allocate", "mib": 128, "unless": "FRUGAL" });
+    let (outcome, started) = run(&workers, "f", "1", &event).await;
+    assert_eq!(outcome.result, Ok(event.to_string().into_bytes()));
+    assert!(started.is_some(), "whoever invoked is told once that it began");
+    assert_eq!((rungs(), outcome.report.unwrap().memory_mib), (1, 96));
+
+    let (outcome, _) = run(&workers, "f", "2", &json!({ "mode": "allocate", "mib": 128 })).await;
+    assert!(outcome.result.is_ok());
+    assert_eq!((rungs(), outcome.report.unwrap().memory_mib), (3, 256));
+
+    let (outcome, _) = run(&workers, "f", "3", &json!({ "mode": "allocate", "mib": 400 })).await;
+    let error = outcome.result.unwrap_err();
+    assert_eq!(error.error_name(), "Runtime.OutOfMemory");
+    assert!(error.to_string().contains("over its memory of 96 MiB"), "{error}");
+    assert!(error.to_string().contains("in 96 MiB, then 256 MiB"), "{error}");
+    assert_eq!(rungs(), 5);
+
+    // Any other failure is not tried again, and the room is there for the next.
+    let (outcome, _) = run(&workers, "f", "4", &json!({ "mode": "exit", "code": 3 })).await;
+    assert_eq!(outcome.result.unwrap_err().error_name(), "Runtime.ExitError");
+    assert!(run(&workers, "f", "5", &json!({})).await.0.result.is_ok());
+    assert_eq!(rungs(), 5);
+}
+
+/// Two workers that have served one invocation each, and a function whose every invocation is a straggler at once.
+async fn two_warm(gate: &Gate) -> Arc<Workers> {
+    let speculation = Speculation { slowdown: 0.0, at_least: Duration::ZERO, successes_min: 2 };
+    let resilience = Resilience { ladder: Vec::new(), speculation: Some(speculation) };
+    let workers = start(vec![Function { concurrency_max: 2, ..function("f") }], resilient(resilience, 2));
+    let running = ["a", "b"].map(|id| tokio::spawn(invoke(&workers, "f", id, &gate.event()).0));
+    for mut arrival in [gate.arrival().await, gate.arrival().await] {
+        arrival.pass().await;
+    }
+    for running in running {
+        assert!(running.await.unwrap().result.is_ok());
+    }
+    workers
+}
+
+#[tokio::test]
+async fn a_straggler_is_tried_beside_and_the_first_success_counts() {
+    let gate = Gate::open().await;
+    let workers = two_warm(&gate).await;
+    let running = tokio::spawn(invoke(&workers, "f", "slow", &gate.event()).0);
+    let (slow, mut fast) = (gate.arrival().await, gate.arrival().await);
+    assert_eq!((slow.id.as_str(), fast.id.as_str()), ("slow", "slow"), "the same invocation, twice");
+    fast.pass().await;
+    assert!(running.await.unwrap().result.is_ok());
+    slow.end().await;
+    let totals = workers.totals()["f"];
+    assert_eq!((totals.succeeded, totals.failed), (3, 0), "one invocation is counted once");
+    assert_eq!((totals.speculations, totals.speculations_won), (1, 1));
+}
+
+#[tokio::test]
+async fn a_straggler_that_answers_first_wins_and_the_other_worker_goes() {
+    let gate = Gate::open().await;
+    let workers = two_warm(&gate).await;
+    let running = tokio::spawn(invoke(&workers, "f", "slow", &gate.event()).0);
+    let (mut slow, second) = (gate.arrival().await, gate.arrival().await);
+    slow.pass().await;
+    assert!(running.await.unwrap().result.is_ok());
+    second.end().await;
+    assert_eq!(workers.totals()["f"].speculations_won, 0);
+    assert!(run(&workers, "f", "next", &json!({})).await.0.result.is_ok());
+}
+
+#[tokio::test]
+async fn nobody_is_tried_beside_while_others_wait_or_no_worker_is_idle() {
+    let gate = Gate::open().await;
+    let workers = two_warm(&gate).await;
+    let first = tokio::spawn(invoke(&workers, "f", "1", &gate.event()).0);
+    let mut first_arrival = gate.arrival().await;
+    // It takes the other worker before the first one is looked at, or the first one's second attempt has it and this waits.
+    let second = tokio::spawn(invoke(&workers, "f", "2", &gate.event()).0);
+    let mut next = gate.arrival().await;
+    first_arrival.pass().await;
+    next.pass().await;
+    if next.id == "1" {
+        gate.arrival().await.pass().await;
+    }
+    assert!(first.await.unwrap().result.is_ok() && second.await.unwrap().result.is_ok());
 }
 
 // Functions that come, change and go.

@@ -2,6 +2,7 @@
 //! Weights and inputs are the recipe's, so that no large file is needed.
 
 mod definition;
+mod packed;
 
 use serde_json::Value;
 use starmap_astromae::kernels::{ALL, LANES, Set};

@@ -14,4 +14,5 @@ pub mod plan;
 pub mod run;
 pub mod serve;
 pub mod synth;
+pub mod verify;
 pub mod worker;

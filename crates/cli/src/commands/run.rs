@@ -11,16 +11,16 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use starmap_astromae::Precision;
-use starmap_engine::journal::{Ending, ExecutionRecord, Reader, Status};
+use starmap_engine::journal::{Ending, ExecutionFilter, ExecutionRecord, Reader, Status};
 use starmap_engine::{Start, Started};
-use starmap_pipeline::payload::Input;
+use starmap_pipeline::payload::{Input, ResultPlace};
 use starmap_server::{Hosts, Router, Server, StepFunctions};
 use tokio::sync::oneshot;
 
 use crate::data_root::DataRoot;
 use crate::printer::Printer;
 use crate::session::{Session, Settings, now};
-use crate::{definition, exit, outcome, progress, session, variables};
+use crate::{definition, exit, outcome, progress, session, traces, variables};
 
 /// The state machine that runs unless another one is given; the same file runs on AWS.
 pub const EXAMPLE_DEFINITION: &str = include_str!("../../../../examples/redshift/state-machine.asl.json");
@@ -80,6 +80,9 @@ pub struct PlaceArgs {
     /// Memory of a function in MiB, enforced [default: 1769, one vCPU on AWS]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..=10_240))]
     memory: Option<u32>,
+    /// OpenTelemetry collector to send traces to when an execution has ended, as http://127.0.0.1:4318 [default: none]
+    #[arg(long, value_name = "URL", env = variables::OTLP)]
+    pub otlp: Option<String>,
     /// Time limit of one invocation in seconds [default: 900]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=900))]
     timeout: Option<u64>,
@@ -113,7 +116,10 @@ pub fn run(args: &RunArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(execution) => resume(execution, &args.place, args.console, printer)?,
         None => {
             let plan = plan(args, printer)?;
-            execute(plan, &args.place.data, args.console, printer)?.code
+            let (name, settings) = (plan.name.clone(), plan.settings.clone());
+            let code = execute(plan, &args.place.data, args.console, printer)?.code;
+            trace(&args.place, &name, &settings, printer);
+            code
         }
     };
     Ok(ExitCode::from(code))
@@ -129,6 +135,13 @@ pub fn execute(
     let data_root = DataRoot::take(data)?;
     runtime()?.block_on(async {
         let session = Session::open(data_root, &plan.settings).await?;
+        if let Some(other) = user_of_results(&session.reader()?, &plan.input)? {
+            session.close().await;
+            return Err(exit::usage(format!(
+                "execution {other} writes to this result path and has not ended\n\
+                 hint: go on with it (`starmap run --resume {other}`) or end it (`starmap executions stop {other}`)"
+            )));
+        }
         let _console = shown_console(&session, console, printer).await?;
         let digest = Sha256::digest(plan.definition.as_bytes());
         // A changed definition is another state machine; the old one stays with the executions that used it.
@@ -150,6 +163,21 @@ pub fn execute(
             }
         }
     })
+}
+
+/// The execution that has not ended and writes where this input would, if there is one. Not even `--overwrite` takes a
+/// running execution's results away.
+fn user_of_results(journal: &dyn Reader, input: &Value) -> anyhow::Result<Option<String>> {
+    let Ok(ours) = ResultPlace::find(input) else { return Ok(None) };
+    let running = ExecutionFilter { status: Some(Status::Running), ..ExecutionFilter::everyone() };
+    for summary in journal.executions(&running, None, usize::MAX)? {
+        let Some(record) = journal.execution(summary.id)? else { continue };
+        let theirs = ResultPlace::find(&record.input).ok();
+        if theirs.is_some_and(|theirs| (theirs.bucket, theirs.path) == (ours.bucket.clone(), ours.path.clone())) {
+            return Ok(Some(record.name));
+        }
+    }
+    Ok(None)
 }
 
 /// Takes up an interrupted execution; returns the exit code.
@@ -179,18 +207,38 @@ pub fn resume(
             record.name
         )));
     }
-    runtime()?.block_on(async {
-        let session = Session::open(data_root, &settings).await?;
-        let _console = shown_console(&session, console, printer).await?;
-        let resumed = session.engine.resume(&record.arn).await;
-        match resumed {
-            Ok(started) => Ok(see_through(session, &started, &settings, printer).await?.code),
-            Err(error) => {
-                session.close().await;
-                Err(error.into())
+    runtime()?
+        .block_on(async {
+            let session = Session::open(data_root, &settings).await?;
+            let _console = shown_console(&session, console, printer).await?;
+            let resumed = session.engine.resume(&record.arn).await;
+            match resumed {
+                Ok(started) => Ok(see_through(session, &started, &settings, printer).await?.code),
+                Err(error) => {
+                    session.close().await;
+                    Err(error.into())
+                }
             }
+        })
+        .inspect(|_| trace(place, &record.name, &settings, printer))
+}
+
+/// Sends the traces of an execution that has ended, if they are wanted. That they can't be sent does not change how it
+/// ended.
+pub fn trace(place: &PlaceArgs, execution: &str, settings: &Settings, printer: &Printer) {
+    let Some(endpoint) = &place.otlp else { return };
+    let sent = || -> anyhow::Result<()> {
+        let journal = session::reader(&place.data)?;
+        let Some(record) = journal.find_execution(execution)? else { return Ok(()) };
+        if record.status == Status::Running {
+            return Ok(());
         }
-    })
+        let spans = runtime()?.block_on(traces::spans(&journal, &record, settings))?;
+        traces::send(endpoint, &spans)
+    };
+    if let Err(error) = sent() {
+        printer.warning(&format!("traces of execution {execution} were not sent: {error:#}"));
+    }
 }
 
 /// Serves the console, and says where, until what is answered is dropped.
@@ -212,9 +260,10 @@ async fn shown_console(
     Ok(Some(stop))
 }
 
-fn resumed_settings(record: &ExecutionRecord, place: &PlaceArgs) -> anyhow::Result<Settings> {
-    let mut settings: Settings = serde_json::from_value(record.annotations.clone())
-        .with_context(|| format!("reading the settings of execution {}", record.name))?;
+/// The settings that an execution was started with, but for those that are given now.
+pub fn resumed_settings(record: &ExecutionRecord, place: &PlaceArgs) -> anyhow::Result<Settings> {
+    // An execution that was started by the API of `serve` has none.
+    let Some(mut settings) = recorded_settings(record) else { return settings(place) };
     if let Some(concurrency) = place.concurrency {
         settings.concurrency = usize::from(concurrency);
     }
@@ -229,8 +278,13 @@ fn resumed_settings(record: &ExecutionRecord, place: &PlaceArgs) -> anyhow::Resu
     Ok(settings)
 }
 
+/// The settings that are kept with an execution, if `run` started it.
+pub fn recorded_settings(record: &ExecutionRecord) -> Option<Settings> {
+    serde_json::from_value(record.annotations.clone()).ok()
+}
+
 /// Waits for the end, showing progress; the first Ctrl-C stops politely, the second at once.
-async fn see_through(
+pub async fn see_through(
     session: Session,
     started: &Started,
     settings: &Settings,

@@ -9,15 +9,17 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use starmap_engine::limits::Limits;
-use starmap_server::{Hosts, Router, Server, StepFunctions};
+use starmap_server::{Hosts, Page, Router, Server, StepFunctions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apis::{self, Apis};
 use crate::commands::run::{PlaceArgs, runtime, settings};
 use crate::data_root::DataRoot;
 use crate::exit;
+use crate::metrics::{self, Metrics};
 use crate::printer::Printer;
 use crate::session::{Ground, Session, now};
+use crate::traces;
 
 /// Arguments of `starmap serve`.
 #[derive(Debug, Args)]
@@ -31,7 +33,7 @@ pub struct ServeArgs {
 
 /// Runs the command.
 pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let data_root = DataRoot::take(&args.place.data)?;
+    let mut data_root = DataRoot::take(&args.place.data)?;
     let default_buckets: PathBuf = data_root.path().join("buckets");
     std::fs::create_dir_all(&default_buckets).with_context(|| format!("buckets {}", default_buckets.display()))?;
     let settings = settings(&args.place)?;
@@ -45,6 +47,7 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         let bound = Server::bind(args.listen, Router::new()).await;
         let server = bound.map_err(|error| exit::usage(format!("listening on {}: {error}", args.listen)))?;
         let address = server.local_addr().context("asking for the address")?;
+        data_root.serves_at(address)?;
         let mut apis = None;
         let options = apis::options(&settings, &data_root);
         let connect = |ground: &Ground| {
@@ -54,7 +57,12 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         let session = Session::open_with(data_root, &settings, options, Limits::default(), connect).await?;
         let step_functions = Arc::new(StepFunctions::new(Arc::clone(&session.engine), Arc::new(now)));
         let console = session.console(&step_functions, apis.as_ref().map(|apis| Arc::clone(&apis.catalog)))?;
-        let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions)).with_console(console);
+        if let Some(endpoint) = args.place.otlp.clone() {
+            tokio::spawn(traces::follow(Arc::clone(&session.engine), settings.clone(), endpoint));
+        }
+        let metrics = Metrics::start(Arc::clone(&session.engine), session.workers());
+        let page = Arc::new(Page::new("/metrics", metrics::CONTENT_TYPE, move || metrics.text()));
+        let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions, page)).with_console(console);
         // Whoever listens where others reach it is known by names of theirs.
         let hosts = if args.listen.ip().is_loopback() { Hosts::Loopback } else { Hosts::Any };
         let server = server.with_router(router.known_as(hosts));

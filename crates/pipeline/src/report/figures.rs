@@ -128,14 +128,8 @@ pub(super) fn dz_band(x_label: &str, bins: &[Bin]) -> String {
 }
 
 /// The phases of an item in the order in which they are drawn: class and name, seconds.
-fn phases(phases: &Phases) -> [(&'static str, f64); 5] {
-    [
-        ("load_model", phases.load_model),
-        ("read", phases.read),
-        ("decode", phases.decode),
-        ("infer", phases.infer),
-        ("write", phases.write),
-    ]
+fn phases(phases: &Phases) -> [(&'static str, f64); 4] {
+    [("load_model", phases.load_model), ("wait", phases.wait), ("infer", phases.infer), ("write", phases.write)]
 }
 
 pub(super) fn timeline(bars: &[Bar]) -> String {

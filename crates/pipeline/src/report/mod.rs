@@ -241,8 +241,8 @@ fn time_section(page: &mut String, summary: &Summary, plots: &Plots) {
     let _ = write!(page, "<p>{}.</p>", facts.join("; "));
     let _ = write!(
         page,
-        "<figure class=\"wide\">{}<figcaption>Workers over time, one row each, one bar per item, split by phase. Reading, \
-         decoding and inference of an item alternate; they are drawn one after the other, as long as each was in all.\
+        "<figure class=\"wide\">{}<figcaption>Workers over time, one row each, one bar per item, split by phase. Waiting for \
+         galaxies and inference of an item alternate; they are drawn one after the other, as long as each was in all.\
          </figcaption></figure>",
         figures::timeline(&plots.timeline)
     );
@@ -250,7 +250,7 @@ fn time_section(page: &mut String, summary: &Summary, plots: &Plots) {
         "<div class=\"scroll\"><table><thead><tr><th>seconds per item</th><th class=\"n\">p50</th><th class=\"n\">p95</th>\
          <th class=\"n\">max</th><th class=\"n\">sum</th><th>what it is</th></tr></thead><tbody>",
     );
-    let ItemTimes { queued, init, read, decode, load_model, infer, write, total, cpu, .. } = &time.items;
+    let ItemTimes { queued, init, read, decode, wait, load_model, infer, write, total, cpu, .. } = &time.items;
     let mut row = |name: &str, statistics: Option<&Statistics>, definition: &str| {
         let Some(s) = statistics else { return };
         let _ = write!(
@@ -265,8 +265,9 @@ fn time_section(page: &mut String, summary: &Summary, plots: &Plots) {
     row("queued", queued.as_ref(), "ready to handed to a worker");
     row("init", init.as_ref(), "process start to first poll; cold items only");
     row("load_model", Some(load_model), "model file to packed weights, once per process");
-    row("read", Some(read), "waiting for object storage");
-    row("decode", Some(decode), "bytes to batches");
+    row("read", Some(read), "waiting for object storage, beside infer");
+    row("decode", Some(decode), "bytes to batches, beside infer");
+    row("wait", wait.as_ref(), "forward passes waiting for galaxies: what of read and decode did not overlap");
     row("infer", Some(infer), "forward passes");
     row("write", Some(write), "encoding and storing predictions");
     row("total", Some(total), "the whole item");

@@ -167,14 +167,21 @@ impl Folder {
         }
     }
 
-    pub(super) fn sweep(&self, bucket: &str, prefix: &str) -> Result<(), Error> {
-        let Some(folder) = self.existing(bucket, prefix)? else { return Ok(()) };
+    pub(super) fn leftovers(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, Error> {
+        let Some(folder) = self.existing(bucket, prefix)? else { return Ok(Vec::new()) };
         let location = format!("{}/", url(bucket, prefix));
         let entries = fs::read_dir(folder).map_err(|error| storage("listing", &location, &error))?;
-        for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(PART_PREFIX)) {
-                fs::remove_file(entry.path()).map_err(|error| storage("deleting", &location, &error))?;
-            }
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(PART_PREFIX)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    pub(super) fn sweep(&self, bucket: &str, prefix: &str) -> Result<(), Error> {
+        let location = format!("{}/", url(bucket, prefix));
+        for name in self.leftovers(bucket, prefix)? {
+            let Some(path) = self.existing(bucket, &format!("{prefix}/{name}"))? else { continue };
+            fs::remove_file(path).map_err(|error| storage("deleting", &location, &error))?;
         }
         Ok(())
     }

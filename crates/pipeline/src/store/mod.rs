@@ -29,6 +29,8 @@ use crate::natural;
 pub const BUCKETS_VARIABLE: &str = "STARMAP_BUCKETS";
 /// Environment variable that says, by `1`, that buckets are on S3.
 pub const S3_VARIABLE: &str = "STARMAP_S3";
+/// Environment variable with for how many seconds a failing request to S3 is tried again; 180 by default.
+pub const RETRY_VARIABLE: &str = "STARMAP_S3_RETRY_SECONDS";
 
 /// Where buckets are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,6 +305,20 @@ impl Store {
                 self.in_folder(move |folder| folder.delete(&bucket, &key)).await
             }
             Backend::S3(s3) => s3.delete(bucket, key).await,
+        }
+    }
+
+    /// Names of what writes that were cut off left directly under `prefix`; see [`sweep`](Self::sweep).
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn leftovers(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, Error> {
+        match &*self.0 {
+            Backend::Folder(_) => {
+                let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+                self.in_folder(move |folder| folder.leftovers(&bucket, &prefix)).await
+            }
+            Backend::S3(_) => Ok(Vec::new()),
         }
     }
 

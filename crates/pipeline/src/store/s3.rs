@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 use tokio::runtime::Handle;
 
 use super::source::Source;
 use super::upload::Upload;
-use super::{KeyPage, Listing, Object, url};
+use super::{KeyPage, Listing, Object, RETRY_VARIABLE, url};
 use crate::error::Error;
 
 /// Size of the parts of a large upload; S3 takes at most 10,000 of them, which makes 80 GiB.
@@ -144,11 +145,19 @@ impl S3 {
             return Ok(Arc::clone(store));
         }
         // Plain HTTP is the choice of whoever wrote `http://` into the endpoint; HTTPS endpoints stay HTTPS.
-        let built = AmazonS3Builder::from_env().with_bucket_name(bucket).with_allow_http(true).build();
+        let built =
+            AmazonS3Builder::from_env().with_bucket_name(bucket).with_allow_http(true).with_retry(retries()).build();
         let store = Arc::new(built.map_err(|error| failed("opening", bucket, "", &error))?);
         buckets.insert(bucket.to_owned(), Arc::clone(&store));
         Ok(store)
     }
+}
+
+/// How long a request is tried again: 503s, time-outs and connections that end, with growing pauses between.
+fn retries() -> RetryConfig {
+    let default = RetryConfig::default();
+    let seconds = std::env::var(RETRY_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
+    RetryConfig { retry_timeout: seconds.map_or(default.retry_timeout, Duration::from_secs), ..default }
 }
 
 /// A key as it is, without the percent-encoding that `Path::from` would add.

@@ -271,7 +271,16 @@ impl Remote {
         };
         let (store, path) = (Arc::clone(&self.store), self.path.clone());
         async move {
-            let bytes = store.get_opts(&path, options).await?.bytes().await?;
+            let etag = options.if_match.clone();
+            let got = store.get_opts(&path, options).await?;
+            // Whoever answers may not know the condition, or be a cache.
+            if let (Some(expected), Some(found)) = (&etag, &got.meta.e_tag)
+                && expected != found
+            {
+                let source = format!("the answer is of ETag {found}, expected {expected}: the object changed").into();
+                return Err(object_store::Error::Precondition { path: path.to_string(), source });
+            }
+            let bytes = got.bytes().await?;
             if bytes.len() as u64 == end - start {
                 return Ok(bytes);
             }
