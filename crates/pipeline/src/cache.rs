@@ -308,7 +308,7 @@ mod tests {
         let mut damaged: Vec<Vec<u8>> = Vec::new();
         for at in [
             of_text("\"heads\":\"4") + 9,
-            of_text("64 norm"),
+            of_text("64 fc_norm.weight"),
             of_text("crc32.last.bias\":\"") + 18,
             8 + header_bytes,
             sound.len() - 1,
