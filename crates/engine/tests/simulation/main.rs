@@ -2,7 +2,7 @@
 //! simulated is in `scenarios`, what must always hold in `invariants`, what goes wrong in `world`.
 //!
 //! A failure prints its seed and the command that replays it. `STARMAP_SIMULATION_SEEDS=n` runs n seeds,
-//! `STARMAP_SIMULATION_SEED=n` runs the seed n alone. See docs/simulation.md.
+//! `STARMAP_SIMULATION_SEED=n` runs the seed n alone, and both run so many from there on. See docs/simulation.md.
 
 mod invariants;
 mod random;
@@ -38,10 +38,9 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn seeds() {
-    let (first, count) = match number("STARMAP_SIMULATION_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, number("STARMAP_SIMULATION_SEEDS").unwrap_or(SEEDS_DEFAULT)),
-    };
+    let (seed, seeds) = (number("STARMAP_SIMULATION_SEED"), number("STARMAP_SIMULATION_SEEDS"));
+    let first = seed.unwrap_or(0);
+    let count = seeds.unwrap_or(if seed.is_some() { 1 } else { SEEDS_DEFAULT });
     let mut all = Tally::default();
     for seed in first..first + count {
         let done = std::panic::catch_unwind(|| simulate(seed).tally);

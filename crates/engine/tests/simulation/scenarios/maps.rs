@@ -128,7 +128,7 @@ impl Scenario for Maps {
     fn answer(&mut self, _: &str, payload: &Value, is_repaired: bool) -> Result<Value, &'static str> {
         let items = self.items_of(payload);
         let is_poisoned = |item: &Value| {
-            let number = item["n"].as_u64().unwrap();
+            let number = item["n"].as_u64().unwrap_or_else(|| panic!("{MAP_1}: {item} is nobody's item"));
             self.poison.is_some_and(|poison| number % poison == poison - 1)
         };
         match !is_repaired && items.iter().any(is_poisoned) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use starmap_engine::journal::{ExecutionId, Reader, Status};
 
 use super::Scenario;
-use crate::invariants::{REDRIVE_1, RUN_1};
+use crate::invariants::{REDRIVE_1, RUN_1, RUN_7};
 use crate::random::Random;
 use crate::world::{ACTIVITY, Faults, World};
 
@@ -91,5 +91,13 @@ impl Scenario for Tasks {
         let root = world.record(self.root);
         assert_eq!(root.output, Some(json!({ "did": "last" })), "{RUN_1}");
         assert_eq!(u64::from(root.redrive_count), world.tally.redrives, "{RUN_1}");
+        let history = world.journal.history(self.root, 0, usize::MAX).unwrap();
+        for row in history.iter().filter(|row| row.name == "TaskTimedOut") {
+            let before = history.iter().find(|before| before.id == row.previous_id).unwrap();
+            let Some(arn) = before.details["output"]["ExecutionArn"].as_str() else { continue };
+            let nested = world.journal.execution_by_arn(arn).unwrap().unwrap();
+            let is_late = nested.stopped_at.is_none_or(|stopped| stopped >= row.at);
+            assert!(is_late, "{RUN_7}: {arn} ended before the wait for it did");
+        }
     }
 }
