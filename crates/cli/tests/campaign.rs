@@ -89,6 +89,12 @@ fn a_campaign_that_is_killed_twice_and_resumed_is_complete() {
         assert!(!page.contains(asks), "the page has {asks}");
     }
     assert!(fs::read_to_string(folder.join("results.md")).unwrap().contains("| batch_size 64, precision bf16 |"));
+    let mut list = Command::new(program());
+    list.args(["executions", "list", "--json", "--data"]).arg(place.data());
+    let listed = object(&list.output().unwrap());
+    let of_status =
+        |status: &str| listed["executions"].as_array().unwrap().iter().filter(|one| one["status"] == status).count();
+    assert_eq!((of_status("SUCCEEDED"), of_status("RUNNING")), (12, 0), "what was interrupted is stopped: {listed}");
     // Done is done.
     let output = campaign(&place, &grid, &["--json"]).output().unwrap();
     assert!(output.status.success());

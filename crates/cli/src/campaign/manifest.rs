@@ -43,6 +43,9 @@ pub struct Run {
     pub round: u32,
     /// How often it was begun; a run that was interrupted is begun again, because its time would be wrong.
     pub attempts: u32,
+    /// The execution that it was begun as last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<String>,
     /// How far it has come.
     pub state: State,
     /// What it measured, once it is done.
@@ -165,6 +168,7 @@ impl Manifest {
                 warm_up,
                 round,
                 attempts: 0,
+                execution: None,
                 state: State::Pending,
                 figures: None,
                 error: None,

@@ -87,14 +87,19 @@ fn one(
     printer: &Printer,
 ) -> anyhow::Result<bool> {
     let run = &mut kept.manifest.runs[index];
+    let left = run.execution.take().filter(|_| run.state == State::Running);
     run.attempts += 1;
     run.state = State::Running;
-    let run = run.clone();
-    kept.save()?;
     let configuration = &grid.configurations[run.configuration];
     let settings = of(configuration, settings);
     let concurrency = settings.concurrency as u64;
-    let plan = plan(grid, configuration, &run, settings);
+    let plan = plan(grid, configuration, run, settings);
+    run.execution = Some(plan.name.clone());
+    let run = run.clone();
+    if let Some(left) = left {
+        run::stop(&left, &args.place.data)?;
+    }
+    kept.save()?;
     let shown = run::execute(plan, &args.place.data, None, &Printer::silent());
     let place = format!("[{}/{}] {}", index + 1, kept.manifest.runs.len(), title(configuration, &run));
     let (state, figures, error) = match shown {

@@ -14,7 +14,7 @@ use starmap_pipeline::plan::{Calibrated, GALAXIES_PER_MB, Profile, observations}
 use starmap_pipeline::requests::partition_reads;
 
 use crate::billing::BillArgs;
-use crate::planner::choices::{self, Choice, Outlook, Space};
+use crate::planner::choices::{self, Choice, NearTo, Outlook, Space};
 use crate::planner::local::Local;
 use crate::planner::scene::{Predicted, Scene, predict};
 use crate::planner::{cloud, measured};
@@ -274,6 +274,7 @@ impl<'a> Planner<'a> {
                 costs.sort_by(f64::total_cmp);
                 Outlook {
                     choice: choice.clone(),
+                    parts_s: self.parts_s(&runs[runs.len() / 2], choice),
                     wall_s,
                     cost: (costs[costs.len() / 2], costs[0], costs[costs.len() - 1]),
                     warnings: self.warnings(&runs[runs.len() / 2], choice),
@@ -311,6 +312,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Seconds of Initialize, of the map, and of Summarize.
+    fn parts_s(&self, run: &Predicted, choice: &Choice) -> (f64, f64, f64) {
+        let more = if self.args.target == Target::Aws { cloud::ends_s(&self.calibrated) } else { (0.0, 0.0) };
+        let initialize_s = self.profile.initialize_s.at(choice.partitions as f64) + more.0;
+        (initialize_s, run.map_s, self.profile.summarize_s.at(self.space.galaxies as f64) + more.1)
+    }
+
     fn warnings(&self, run: &Predicted, choice: &Choice) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.args.target == Target::Aws {
@@ -322,7 +330,10 @@ impl<'a> Planner<'a> {
             let bytes = self.item_bytes + per_rank.saturating_sub(1) as f64 * 14.0;
             let reads = choice.partitions * partition_reads(choice.per_partition);
             let reads_per_s = reads as f64 / run.map_s.max(1.0);
-            warnings = choices::warnings(choice, bytes, item_s, run.run.events, reads_per_s, &self.prices);
+            let (initialize_s, _, summarize_s) = self.parts_s(run, choice);
+            let ends_s = (initialize_s, summarize_s);
+            let near_to = NearTo { item_bytes: bytes, item_s, ends_s, events: run.run.events, reads_per_s };
+            warnings = choices::warnings(choice, &near_to, &self.prices);
             if run.run.throttled > 0 {
                 warnings.push(format!(
                     "{} attempts found no worker and were retried: new environments come at {:.0} per {:.0} s",
@@ -440,7 +451,8 @@ fn show(
     let (low, high) = (best.cost.1, best.cost.2);
     printer.result(&format!(
         "\nrecommended: {:.0} MB partitions, {} ranks, batch size {}, {}, {} MiB, {} workers, {}\nwhy: {why}\n\
-         wall {}, nine in ten within {} to {}; cost {} ({} to {})",
+         wall {}, nine in ten within {} to {}; cost {} ({} to {})\n\
+         simulated: Initialize {}, map {}, Summarize {}",
         best.choice.partition_mb(),
         best.choice.ranks,
         best.choice.batch,
@@ -453,7 +465,10 @@ fn show(
         duration(best.wall_s.2),
         cost(best.cost.0),
         cost(low),
-        cost(high)
+        cost(high),
+        duration(best.parts_s.0),
+        duration(best.parts_s.1),
+        duration(best.parts_s.2)
     ));
     for assumption in &planner.assumptions {
         printer.result(&format!("assumed: {assumption}"));
@@ -477,13 +492,14 @@ fn show(
 }
 
 fn object(outlook: &Outlook) -> Value {
-    let Outlook { choice, wall_s, cost, warnings, succeeds } = outlook;
+    let Outlook { choice, parts_s, wall_s, cost, warnings, succeeds } = outlook;
     json!({
         "partition_mb": choice.partition_mb(), "galaxies_per_partition": choice.per_partition,
         "partitions": choice.partitions, "ranks": choice.ranks, "batch_size": choice.batch,
         "precision": choice.precision, "memory_mib": choice.memory_mib, "concurrency": choice.concurrency,
         "architecture": choice.architecture.as_str(),
         "wall_s": wall_s.0, "wall_s_p5": wall_s.1, "wall_s_p95": wall_s.2,
+        "initialize_s": parts_s.0, "map_s": parts_s.1, "summarize_s": parts_s.2,
         "cost": cost.0, "cost_min": cost.1, "cost_max": cost.2,
         "succeeds": succeeds, "warnings": warnings,
     })

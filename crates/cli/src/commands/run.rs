@@ -260,6 +260,28 @@ async fn shown_console(
     Ok(Some(stop))
 }
 
+/// Stops an execution that was interrupted and that nobody will resume; one that has ended, or never began, stays so.
+pub fn stop(execution: &str, data: &Path) -> anyhow::Result<()> {
+    let data_root = DataRoot::take(data)?;
+    session::bring_up_to_date(&data_root)?;
+    let found = session::reader(data_root.path())?.find_execution(execution)?;
+    let Some(record) = found.filter(|record| record.status == Status::Running) else { return Ok(()) };
+    let settings: Settings = serde_json::from_value(record.annotations.clone())
+        .with_context(|| format!("reading the settings of execution {execution}"))?;
+    runtime()?.block_on(async {
+        let session = Session::open(data_root, &settings).await?;
+        let stopped = async {
+            let resumed = session.engine.resume(&record.arn).await?;
+            let cause = "it was interrupted, and is begun again as another execution".to_owned();
+            session.engine.stop_execution(resumed.id, Some("Starmap.Interrupted".to_owned()), Some(cause)).await?;
+            session.engine.wait(resumed.id).await
+        };
+        let stopped = stopped.await;
+        session.close().await;
+        stopped.map(drop).with_context(|| format!("stopping execution {execution}, which was interrupted"))
+    })
+}
+
 /// The settings that an execution was started with, but for those that are given now.
 pub fn resumed_settings(record: &ExecutionRecord, place: &PlaceArgs) -> anyhow::Result<Settings> {
     // An execution that was started by the API of `serve` has none.

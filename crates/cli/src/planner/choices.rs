@@ -41,6 +41,8 @@ impl Choice {
 pub struct Outlook {
     /// The choice.
     pub choice: Choice,
+    /// Simulated seconds of Initialize, of the map and of Summarize.
+    pub parts_s: (f64, f64, f64),
     /// Wall time in seconds: the middle, and the ends of the interval that holds nine in ten.
     pub wall_s: (f64, f64, f64),
     /// What it costs: the middle, and the least and the most of a few simulated runs. USD, or core hours where nobody pays.
@@ -74,8 +76,8 @@ pub struct Space {
 
 /// Ranks above which several partitions are given to one: a Distributed Map's children at once.
 const RANKS_MAX: u64 = 10_000;
-/// Share of the time limit of a function that an item is planned to take at most.
-const ITEM_SHARE: f64 = 0.6;
+/// Share of the time limit of a function that the slowest item is planned to take at most.
+const ITEM_SHARE: f64 = 0.75;
 
 impl Space {
     /// All choices. Those that differ in the processor only follow one another.
@@ -85,7 +87,9 @@ impl Space {
             let partitions = self.galaxies.div_ceil(per_partition).max(1);
             for (batch, precision) in &self.rates {
                 for &memory_mib in &self.memory_mib {
-                    let item_s = profile.item_s_mean(per_partition as f64, *batch, precision) * slowness(memory_mib);
+                    let worst = profile.scatter.iter().copied().fold(1.0, f64::max);
+                    let item_s =
+                        profile.item_s_mean(per_partition as f64, *batch, precision) * slowness(memory_mib) * worst;
                     // As many partitions per rank as its time allows, where there are more partitions than ranks.
                     let fits = (self.item_s_max * ITEM_SHARE / item_s.max(1e-9)).floor().max(1.0) as u64;
                     let least = partitions.div_ceil(fits);
@@ -162,15 +166,24 @@ pub fn recommended<'a>(
     }
 }
 
+/// What a choice may come near to a limit with.
+#[derive(Debug, Clone, Copy)]
+pub struct NearTo {
+    /// Bytes of one item of Initialize's answer.
+    pub item_bytes: f64,
+    /// Seconds of the slowest items.
+    pub item_s: f64,
+    /// Seconds of Initialize and of Summarize.
+    pub ends_s: (f64, f64),
+    /// Entries of the execution's history.
+    pub events: u64,
+    /// Reads of partitions per second.
+    pub reads_per_s: f64,
+}
+
 /// Limits of AWS that a choice comes near to: from four fifths on.
-pub fn warnings(
-    choice: &Choice,
-    item_bytes: f64,
-    item_s: f64,
-    events: u64,
-    reads_per_s: f64,
-    prices: &Prices,
-) -> Vec<String> {
+pub fn warnings(choice: &Choice, near_to: &NearTo, prices: &Prices) -> Vec<String> {
+    let NearTo { item_bytes, item_s, ends_s, events, reads_per_s } = *near_to;
     let mut warnings = Vec::new();
     let mut near = |value: f64, limit: &str, what: &str, try_this: &str| {
         let limit = prices.number(limit);
@@ -201,6 +214,18 @@ pub fn warnings(
         "seconds of the slowest items",
         "smaller partitions, fewer per rank, or more memory",
     );
+    near(
+        ends_s.0,
+        "lambda.timeout.s_max",
+        "seconds of Initialize, which opens every partition",
+        "fewer and larger partitions, or several runs",
+    );
+    near(
+        ends_s.1,
+        "lambda.timeout.s_max",
+        "seconds of Summarize, which reads every row",
+        "several runs over parts of the survey",
+    );
     near(events as f64, "sfn.history.events_max", "events of the execution", "fewer ranks");
     near(reads_per_s, "s3.prefix.get_per_s", "reads per second under one prefix", "more prefixes, or fewer workers");
     warnings
@@ -225,7 +250,7 @@ mod tests {
 
     fn outlook(wall_s: f64, cost: f64) -> Outlook {
         let (wall_s, cost) = ((wall_s, wall_s * 0.8, wall_s * 1.5), (cost, cost, cost));
-        Outlook { choice: choice(10), wall_s, cost, warnings: Vec::new(), succeeds: true }
+        Outlook { choice: choice(10), parts_s: (0.0, 0.0, 0.0), wall_s, cost, warnings: Vec::new(), succeeds: true }
     }
 
     #[test]
@@ -254,14 +279,36 @@ mod tests {
     #[test]
     fn limits_are_told_before_they_bite() {
         let prices = Prices::default();
-        assert_eq!(warnings(&choice(500), 300.0, 100.0, 20, 100.0, &prices), Vec::<String>::new());
-        let near = warnings(&choice(900), 420.0, 800.0, 20, 5_000.0, &prices);
+        assert_eq!(
+            warnings(
+                &choice(500),
+                &NearTo { item_bytes: 300.0, item_s: 100.0, ends_s: (1.0, 2.0), events: 20, reads_per_s: 100.0 },
+                &prices
+            ),
+            Vec::<String>::new()
+        );
+        let near = warnings(
+            &choice(900),
+            &NearTo { item_bytes: 420.0, item_s: 800.0, ends_s: (1.0, 2.0), events: 20, reads_per_s: 5_000.0 },
+            &prices,
+        );
         assert_eq!(near.len(), 4, "{near:?}");
         assert!(near.iter().all(|warning| warning.contains("near the")), "{near:?}");
-        let over = warnings(&choice(1_000), 600.0, 901.0, 30_000, 6_000.0, &prices).join("\n");
+        let over = warnings(
+            &choice(1_000),
+            &NearTo { item_bytes: 600.0, item_s: 901.0, ends_s: (1.0, 2.0), events: 30_000, reads_per_s: 6_000.0 },
+            &prices,
+        )
+        .join("\n");
         assert!(
             over.contains("bytes of Initialize's answer: 310200, AWS allows 262144; a world_size of 436 or less"),
             "{over}"
+        );
+        let near_to = NearTo { item_bytes: 1.0, item_s: 1.0, ends_s: (800.0, 5_000.0), events: 1, reads_per_s: 1.0 };
+        let ends = warnings(&choice(10), &near_to, &prices).join("\n");
+        assert!(
+            ends.contains("Initialize, which opens every partition: 800, near") && ends.contains("Summarize"),
+            "{ends}"
         );
         assert!(over.contains("invocations at once: 1001, AWS allows 1000"), "{over}");
     }

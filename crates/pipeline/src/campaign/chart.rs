@@ -8,7 +8,7 @@ use crate::report::text::{escape, number};
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 330.0;
-const LEFT: f64 = 66.0;
+const LEFT: f64 = 84.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 54.0;

@@ -60,7 +60,11 @@ pub fn html(campaign: &Campaign) -> String {
         include_str!("style.css")
     );
     header(&mut page, campaign);
-    AXES.iter().for_each(|axis| sweep(&mut page, campaign, axis));
+    // Where every partition has a rank of its own, ranks are no key of their own.
+    let first_runs = campaign.configurations.iter().filter_map(|configuration| configuration.runs.first());
+    let are_ranks_swept = first_runs.into_iter().any(|run| run.world_size != run.partitions);
+    let axes = if are_ranks_swept { &AXES[..] } else { &AXES[..AXES.len() - 1] };
+    axes.iter().for_each(|axis| sweep(&mut page, campaign, axis, axes));
     cold_and_warm(&mut page, campaign);
     ours(&mut page, campaign);
     published(&mut page, campaign);
@@ -111,7 +115,7 @@ fn header(page: &mut String, campaign: &Campaign) {
 }
 
 /// The charts over one key, if it was swept.
-fn sweep(page: &mut String, campaign: &Campaign, (name, x_label, of): &Axis) {
+fn sweep(page: &mut String, campaign: &Campaign, (name, x_label, of): &Axis, axes: &[Axis]) {
     let place_of = |configuration: &Configuration| configuration.runs.first().map(of);
     let mut places: Vec<f64> = campaign.configurations.iter().filter_map(place_of).collect();
     places.sort_by(f64::total_cmp);
@@ -121,7 +125,7 @@ fn sweep(page: &mut String, campaign: &Campaign, (name, x_label, of): &Axis) {
     }
     // A series is all that differs beside this axis; what follows from the axis is no difference.
     let others = |run: &Figures| -> String {
-        let words = AXES.iter().filter(|(other, ..)| other != name).filter_map(|(_, label, other)| {
+        let words = axes.iter().filter(|(other, ..)| other != name).filter_map(|(_, label, other)| {
             let follows = follows_from(campaign, of, *other) || follows_from(campaign, *other, of);
             let varies = campaign.configurations.iter().filter_map(|c| c.runs.first()).any(|b| other(b) != other(run));
             (varies && !follows).then(|| format!("{} {}", number(other(run)), unit_of(label)))
