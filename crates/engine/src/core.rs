@@ -8,7 +8,7 @@ mod map_runs;
 mod redrive;
 mod tasks;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -173,6 +173,8 @@ pub struct Core {
     /// Those in memory that are not children.
     by_arn: HashMap<String, ExecutionId>,
     activities: Activities,
+    /// ARNs of state machines whose executions end when they would enter their next state.
+    deleting: HashSet<String>,
     watchers: HashMap<ExecutionId, Vec<Watcher>>,
     /// Found by a recovery: tasks that wait for an execution, by its ARN.
     unwatched: Vec<(Watcher, String)>,
@@ -220,6 +222,7 @@ impl Core {
             map_runs: HashMap::new(),
             by_arn: HashMap::new(),
             activities: Activities::default(),
+            deleting: HashSet::new(),
             watchers: HashMap::new(),
             unwatched: Vec::new(),
             changed_map_runs: BTreeSet::new(),
@@ -248,6 +251,24 @@ impl Core {
         let id = *self.by_arn.get(arn)?;
         let live = self.executions.get(&id)?;
         Some((id, live.started_at, &live.input))
+    }
+
+    /// Whether an execution of a state machine, by its ARN, is in memory and has not ended.
+    pub(crate) fn is_running(&self, state_machine_arn: &str) -> bool {
+        self.executions.values().any(|live| live.revision.state_machine_arn == state_machine_arn)
+    }
+
+    /// Whether a state machine is to go: executions of it are aborted at their next transition. Those of a map run's
+    /// children count as their parent's, which ends them with it.
+    ///
+    /// # Source
+    /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachine.html>, read 2026-11.
+    pub(crate) fn set_deleting(&mut self, state_machine_arn: &str, is_deleting: bool) {
+        if is_deleting {
+            self.deleting.insert(state_machine_arn.to_owned());
+        } else {
+            self.deleting.remove(state_machine_arn);
+        }
     }
 
     /// Item counts of the map runs that an execution has under way.
@@ -337,8 +358,14 @@ impl Core {
                 return;
             }
         };
+        let is_over = live.parent.is_none()
+            && self.deleting.contains(&live.revision.state_machine_arn)
+            && commands.iter().any(enters_a_state);
         for command in commands {
             self.carry_out(at, id, command, turn, queue);
+        }
+        if is_over {
+            queue.push_back((id, Event::StopRequested { error: None, cause: None }));
         }
     }
 
@@ -628,6 +655,10 @@ impl Core {
 
 fn missing(id: ExecutionId, reason: &str) -> journal::Error {
     journal::Error::Damaged { what: format!("execution {id}"), reason: reason.to_owned() }
+}
+
+fn enters_a_state(command: &Command) -> bool {
+    matches!(command, Command::Record(event) if event.kind.name().ends_with("StateEntered"))
 }
 
 fn guarded_step(execution: &mut Execution, at: Timestamp, event: Event) -> Result<Vec<Command>, String> {

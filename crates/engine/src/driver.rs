@@ -71,6 +71,10 @@ pub(crate) enum Message {
         execution: ExecutionId,
         reply: Reply<Ending>,
     },
+    Running {
+        state_machine: String,
+        reply: Reply<bool>,
+    },
     Progress {
         execution: ExecutionId,
         reply: Reply<Vec<MapRunProgress>>,
@@ -307,6 +311,8 @@ impl Driver {
                     match change {
                         Change::Activity(activity) => self.core.set_activity(&activity.arn, true),
                         Change::ActivityDeleted { arn } => self.core.set_activity(arn, false),
+                        Change::StateMachineDeleting { arn } => self.core.set_deleting(arn, true),
+                        Change::StateMachineDeleted { arn } => self.core.set_deleting(arn, false),
                         _ => {}
                     }
                 }
@@ -331,6 +337,10 @@ impl Driver {
             }
             Message::Recover { before, recovered, reply } => self.recover(at, before, recovered, reply, turn),
             Message::Wait { execution, reply } => self.wait(execution, reply, turn),
+            Message::Running { state_machine, reply } => {
+                let is_running = self.core.is_running(&state_machine);
+                answers.push(Box::new(move || drop(reply.send(Ok(is_running)))));
+            }
             Message::Progress { execution, reply } => {
                 let progress = self.core.progress(execution);
                 answers.push(Box::new(move || drop(reply.send(Ok(progress)))));
@@ -396,7 +406,7 @@ impl Driver {
                 return Ok(Started { id, arn, started_at });
             }
             let is_there = self.core.has_arn(&arn) || self.begun.contains(&arn);
-            if is_there || self.reader.execution_by_arn(&arn)?.is_some() {
+            if is_there || self.journal.has_execution(&arn)? {
                 return Err(Error::ExecutionExists { arn });
             }
             self.begun.insert(arn.clone());

@@ -194,6 +194,7 @@ impl Engine {
         let mut core = Core::new(parts.naming.clone(), parts.limits, Arc::clone(&reader))?;
         let resources = reader.resources()?;
         resources.activities().for_each(|activity| core.set_activity(&activity.arn, true));
+        resources.deleting().for_each(|arn| core.set_deleting(arn, true));
         let resources = Mutex::new(resources);
         let clock = Arc::clone(&parts.clock);
         let (invoker, services) = (Arc::clone(&parts.invoker), Arc::clone(&parts.services));
@@ -371,6 +372,14 @@ impl Engine {
         cause: Option<String>,
     ) -> Result<(), Error> {
         self.ask(|reply| Message::Stop { execution, error, cause, reply }).await
+    }
+
+    /// Whether anything of a state machine, by its ARN, is running: of what was taken up, see [`Engine::recover`].
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn is_running(&self, state_machine: &str) -> Result<bool, Error> {
+        self.ask(|reply| Message::Running { state_machine: state_machine.to_owned(), reply }).await
     }
 
     /// Waits for an execution's end.

@@ -19,9 +19,14 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error of the caller's: status 400, as for every modelled error of Step Functions.
+    /// An error of the caller's, with the status that AWS's service model documents for it.
     pub fn new(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name: Cow::Borrowed(name), message: message.into(), status: 400, members: Vec::new() }
+        let status = match name {
+            "ServiceQuotaExceededException" => 402,
+            "ConflictException" => 409,
+            _ => 400,
+        };
+        Self { name: Cow::Borrowed(name), message: message.into(), status, members: Vec::new() }
     }
 
     /// The same with another member.

@@ -84,6 +84,55 @@ async fn an_update_does_not_change_what_runs_or_ran() {
 }
 
 #[tokio::test]
+async fn a_deleted_state_machine_is_there_while_something_of_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::open(folder.path());
+    let activity = text(&api.call("CreateActivity", json!({ "name": "look" })).await["activityArn"]);
+    let definition = json!({ "StartAt": "Look", "States": {
+        "Look": { "Type": "Task", "Resource": activity, "Next": "Then" },
+        "Then": { "Type": "Pass", "End": true },
+    } });
+    let machine = api.machine("sky", &definition.to_string()).await;
+    let of = json!({ "stateMachineArn": machine });
+    api.call("PublishStateMachineVersion", of.clone()).await;
+    let execution = text(&api.call("StartExecution", of.clone()).await["executionArn"]);
+    for _ in 0..2 {
+        assert_eq!(api.call("DeleteStateMachine", of.clone()).await, json!({}), "again is the same");
+    }
+    api.close().await;
+
+    // A crash in between changes nothing.
+    let api = Api::open(folder.path());
+    api.engine.recover().await.unwrap();
+    assert_eq!(api.call("DescribeStateMachine", of.clone()).await["status"], "DELETING");
+    let create = json!({ "name": "sky", "definition": PASS, "roleArn": ROLE });
+    for (action, members) in [
+        ("StartExecution", of.clone()),
+        ("StartExecution", json!({ "stateMachineArn": format!("{machine}:1") })),
+        ("UpdateStateMachine", json!({ "stateMachineArn": machine, "roleArn": format!("{ROLE}-2") })),
+        ("PublishStateMachineVersion", of.clone()),
+        ("CreateStateMachine", create.clone()),
+    ] {
+        let refused = api.refused(action, members).await;
+        assert_eq!(refused, format!("StateMachineDeleting: State Machine is being deleted: '{machine}'"), "{action}");
+    }
+
+    // The task may end, but no other state is entered.
+    let task = api.call("GetActivityTask", json!({ "activityArn": activity })).await;
+    api.call("SendTaskSuccess", json!({ "taskToken": task["taskToken"], "output": "{}" })).await;
+    let described = api.call("DescribeExecution", json!({ "executionArn": execution })).await;
+    assert_eq!(described["status"], "ABORTED");
+    let refused = api.refused("DescribeStateMachine", of.clone()).await;
+    assert_eq!(refused, format!("StateMachineDoesNotExist: State Machine Does Not Exist: '{machine}'"));
+    let versions = api.call("ListStateMachineVersions", of.clone()).await;
+    assert_eq!(versions["stateMachineVersions"], json!([]));
+    assert_eq!(api.call("CreateStateMachine", create).await["stateMachineArn"], machine.as_str());
+    assert_eq!(api.call("DescribeStateMachine", of).await["status"], "ACTIVE");
+    api.run(&machine, "anew").await;
+    api.close().await;
+}
+
+#[tokio::test]
 async fn aliases_lead_to_versions() {
     let folder = tempfile::tempdir().unwrap();
     let api = Api::open(folder.path());

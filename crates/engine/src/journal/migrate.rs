@@ -67,7 +67,6 @@ fn from_1(connection: &Connection) -> rusqlite::Result<()> {
          ALTER TABLE executions ADD COLUMN redrive_count INTEGER NOT NULL DEFAULT 0; \
          ALTER TABLE executions ADD COLUMN redriven_at INTEGER; \
          DROP INDEX executions_by_name; \
-         CREATE INDEX executions_by_name ON executions (name) WHERE map_run IS NULL; \
          CREATE INDEX executions_by_machine ON executions (state_machine_arn, id) WHERE map_run IS NULL; \
          UPDATE executions SET revision = coalesce( \
            (SELECT rowid FROM state_machines_1 WHERE state_machines_1.arn = executions.state_machine_arn), 0); \

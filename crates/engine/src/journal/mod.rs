@@ -416,6 +416,11 @@ pub trait Journal: Send {
     /// Makes a batch durable, as a whole or not at all.
     fn append(&mut self, batch: &Batch) -> Result<(), Error>;
 
+    /// Whether an execution of that ARN was ever started.
+    fn has_execution(&self, arn: &str) -> Result<bool, Error> {
+        Ok(self.reader().execution_by_arn(arn)?.is_some())
+    }
+
     /// Reads beside the writer.
     fn reader(&self) -> Arc<dyn Reader>;
 }

@@ -28,6 +28,9 @@ const APPLICATION_ID: i32 = 0x7374_6172;
 const SCHEMA_VERSION: i32 = 3;
 /// From this size on, what one batch adds to an execution goes on in the next row of the log.
 const CHUNK_BYTES: usize = 128 * 1024;
+/// Pages of the WAL from which on a commit also brings them into the file proper: 16 MiB. Pages that many executions
+/// share are then written back once for many of them.
+const WAL_PAGES: i32 = 4_096;
 /// Statements that a connection keeps ready.
 const STATEMENTS_MAX: usize = 64;
 /// Connections that a reader keeps open for the next question.
@@ -97,7 +100,6 @@ CREATE TABLE executions (
   run_redrives      INTEGER NOT NULL DEFAULT 0 -- of a child: how often its map run had been redriven when it began last
 ) STRICT;
 CREATE INDEX executions_by_map_run ON executions (map_run, item_index) WHERE map_run IS NOT NULL;
-CREATE INDEX executions_by_name ON executions (name) WHERE map_run IS NULL;
 CREATE INDEX executions_by_machine ON executions (state_machine_arn, id) WHERE map_run IS NULL;
 CREATE TABLE map_runs (
   row        INTEGER PRIMARY KEY,
@@ -180,6 +182,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(setup)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(setup)?;
     connection.pragma_update(None, "busy_timeout", 5_000).map_err(setup)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).map_err(setup)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     if tables == 0 {
         let create = format!(
@@ -197,7 +200,10 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
         migrate::bring_up_to_date(connection).map_err(setup)?;
     }
     check_version(connection, path)?;
+    // No question was ever answered by this index of older journals, and each execution had to be entered.
+    connection.execute_batch("DROP INDEX IF EXISTS executions_by_name").map_err(setup)?;
     connection.execute_batch(MAP_RUN_DETAILS).map_err(setup)?;
+    connection.execute_batch(tables::DELETING).map_err(setup)?;
     connection.execute_batch(browse::INDEXES).map_err(setup)
 }
 
@@ -234,6 +240,15 @@ impl Journal for SqliteJournal {
         let transaction = self.connection.transaction().map_err(&doing)?;
         record(&transaction, batch).map_err(&doing)?;
         transaction.commit().map_err(doing)
+    }
+
+    fn has_execution(&self, arn: &str) -> Result<bool, Error> {
+        // By the writer's own connection: what it wrote is still in its cache, which a reader has to fill anew.
+        let sql = "SELECT EXISTS (SELECT 1 FROM executions WHERE arn = ?1)";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_row([arn], |row| row.get(0))
+        });
+        found.map_err(sqlite("looking for an execution"))
     }
 
     fn reader(&self) -> Arc<dyn Reader> {

@@ -128,6 +128,8 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     assert_eq!(journal.find_execution("arn:1").unwrap(), Some(parent.clone()));
     assert_eq!(journal.find_execution("name-2").unwrap(), Some(child.clone()));
     assert_eq!(journal.find_execution("none").unwrap(), None);
+    let is_there = |arn: &str| writer.has_execution(arn).unwrap();
+    assert!(is_there("arn:1") && is_there("arn:2") && !is_there("name-2") && !is_there("arn:3"));
     let list = |of: ExecutionsOf, status, before| {
         let listed =
             journal.executions(&ExecutionFilter { of, status, ..ExecutionFilter::everyone() }, before, 10).unwrap();

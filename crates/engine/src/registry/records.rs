@@ -213,6 +213,8 @@ pub struct Tag {
 pub enum Change {
     /// A state machine was created or is another one now.
     StateMachine(StateMachineRecord),
+    /// A state machine is to go once nothing of it runs: until then nothing of it can be started or changed.
+    StateMachineDeleting { arn: String },
     /// A state machine is gone, with its versions, aliases and tags; its revisions stay.
     StateMachineDeleted { arn: String },
     /// A revision was made.

@@ -1,6 +1,6 @@
 //! All resources in memory: what calls look up and decide on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::records::{
@@ -11,6 +11,7 @@ use super::records::{
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resources {
     state_machines: BTreeMap<String, StateMachineRecord>,
+    deleting: BTreeSet<String>,
     versions: BTreeMap<String, VersionRecord>,
     aliases: BTreeMap<String, AliasRecord>,
     activities: BTreeMap<String, ActivityRecord>,
@@ -34,6 +35,16 @@ impl Resources {
     /// All state machines, by ARN.
     pub fn state_machines(&self) -> impl Iterator<Item = &StateMachineRecord> {
         self.state_machines.values()
+    }
+
+    /// Whether a state machine, by ARN, is to go once nothing of it runs.
+    pub fn is_deleting(&self, arn: &str) -> bool {
+        self.deleting.contains(arn)
+    }
+
+    /// The state machines that are to go once nothing of them runs, by ARN.
+    pub fn deleting(&self) -> impl Iterator<Item = &str> {
+        self.deleting.iter().map(String::as_str)
     }
 
     /// What a state machine or a version stands for.
@@ -91,7 +102,9 @@ impl Resources {
                 let old = self.state_machines.insert(record.arn.clone(), record);
                 self.forget_revision(old.map(|old| old.revision));
             }
+            Change::StateMachineDeleting { arn } => drop(self.deleting.insert(arn)),
             Change::StateMachineDeleted { arn } => {
+                self.deleting.remove(&arn);
                 self.versions.retain(|_, version| version.state_machine_arn != arn);
                 self.aliases.retain(|_, alias| alias.state_machine_arn != arn);
                 self.tags.remove(&arn);

@@ -66,6 +66,10 @@ CREATE TABLE tags (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// State machines that are to go once nothing of them runs. Beside the schema proper, because earlier journals lack it.
+pub(crate) const DELETING: &str =
+    "CREATE TABLE IF NOT EXISTS deleting_state_machines (arn TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;";
+
 /// Carries out a change inside the caller's transaction.
 pub(crate) fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     let run = |sql: &str, values: &[(&str, &dyn rusqlite::ToSql)]| -> rusqlite::Result<()> {
@@ -81,7 +85,11 @@ pub(crate) fn apply(connection: &Connection, change: &Change) -> rusqlite::Resul
                 ":created_at": record.created_at.0, ":updated_at": record.updated_at.0,
             },
         ),
+        Change::StateMachineDeleting { arn } => {
+            run("INSERT OR IGNORE INTO deleting_state_machines (arn) VALUES (:arn)", named_params! { ":arn": arn })
+        }
         Change::StateMachineDeleted { arn } => {
+            run("DELETE FROM deleting_state_machines WHERE arn = :arn", named_params! { ":arn": arn })?;
             run("DELETE FROM tags WHERE arn = :arn", named_params! { ":arn": arn })?;
             run("DELETE FROM versions WHERE state_machine_arn = :arn", named_params! { ":arn": arn })?;
             run("DELETE FROM aliases WHERE state_machine_arn = :arn", named_params! { ":arn": arn })?;
@@ -174,6 +182,14 @@ pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Resources> {
         }))
     })? {
         resources.apply(change);
+    }
+    // One who only reads may have a journal before it that no writer has opened since that table came.
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'deleting_state_machines'";
+    if connection.query_row(sql, [], |row| row.get::<_, u64>(0))? > 0 {
+        let sql = "SELECT arn FROM deleting_state_machines";
+        for change in rows(connection, sql, |row| Ok(Change::StateMachineDeleting { arn: row.get(0)? }))? {
+            resources.apply(change);
+        }
     }
     let sql = "SELECT arn, state_machine_arn, number, revision, description, created_at FROM versions";
     for change in rows(connection, sql, |row| {

@@ -5,7 +5,7 @@ use starmap_engine::registry::{AliasRecord, Change, Resources, Route};
 
 use super::arn::{Named, named, wrong_kind};
 use super::paging;
-use super::state_machines::{DESCRIPTION, does_not_exist};
+use super::state_machines::{DESCRIPTION, does_not_exist, refused_if_deleting};
 use super::tags::resource_not_found;
 use super::versions::ListOf;
 use super::{StepFunctions, unexpected};
@@ -101,6 +101,7 @@ impl StepFunctions {
         let state_machine = check_routes(&routes)?.to_owned();
         let (arn, at) = (format!("{state_machine}:{name}"), self.now());
         let made = self.engine.change(|resources| {
+            refused_if_deleting(resources, &state_machine)?;
             if let Some(there) = resources.alias(&arn) {
                 if there.description == description && there.routes == routes {
                     return Ok((there.created_at, Vec::new()));
@@ -146,6 +147,7 @@ impl StepFunctions {
         }
         let at = self.now();
         let made = self.engine.change(|resources| {
+            refused_if_deleting(resources, state_machine)?;
             let mut alias = resources.alias(&arn).ok_or_else(|| resource_not_found(&arn))?.clone();
             if let Some(routes) = &routes {
                 check_versions(resources, routes)?;

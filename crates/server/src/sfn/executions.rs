@@ -14,7 +14,7 @@ use starmap_engine::{Error, INPUT_TEXT, NewExecution};
 
 use super::arn::{Named, named, wrong_kind};
 use super::paging::{self, page_size};
-use super::state_machines::{describe_revision, does_not_exist, invalid_name_error, read_included};
+use super::state_machines::{describe_revision, does_not_exist, invalid_name_error, read_included, refused_if_deleting};
 use super::tags::resource_not_found;
 use super::{StepFunctions, unexpected, unreadable};
 use crate::error::{Answer, ApiError};
@@ -125,6 +125,11 @@ impl StepFunctions {
         let named = named(arn)?;
         self.engine.resources(|resources| {
             let missing = || does_not_exist(arn);
+            if let Named::StateMachine = named {
+                refused_if_deleting(resources, arn)?;
+            } else if let Named::Version { state_machine } | Named::Alias { state_machine } = named {
+                refused_if_deleting(resources, state_machine)?;
+            }
             let (row, version_arn, alias_arn) = match named {
                 Named::StateMachine => (resources.state_machine(arn).ok_or_else(missing)?.revision, None, None),
                 Named::Version { .. } => {

@@ -59,6 +59,7 @@ impl StepFunctions {
     /// What AWS answers when it refuses.
     pub async fn call(&self, action: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
         let members = parse(body)?;
+        self.finish_deletions().await?;
         let answer = self.act(action, &members).await?;
         serde_json::to_vec(&answer).map_err(|error| ApiError::internal("writing the answer", &error))
     }

@@ -148,6 +148,7 @@ impl StepFunctions {
         let (arn, at) = (self.engine.naming().state_machine(&name), self.now());
         let settings = configuration.over(&Value::Object(Map::new()));
         let made = self.engine.change(|resources| {
+            refused_if_deleting(resources, &arn)?;
             if let Some(there) = resources.state_machine(&arn) {
                 return same_machine(resources, there, &definition, kind, &settings, &publish);
             }
@@ -215,6 +216,7 @@ impl StepFunctions {
         }
         let (at, revision_id) = (self.now(), uuid::Uuid::new_v4().to_string());
         let made = self.engine.change(|resources| {
+            refused_if_deleting(resources, &arn)?;
             let machine = resources.state_machine(&arn).ok_or_else(|| does_not_exist(&arn))?;
             let before = resources.revision(machine.revision).ok_or_else(|| does_not_exist(&arn))?;
             let definition = definition.clone().unwrap_or_else(|| before.definition.clone());
@@ -273,13 +275,14 @@ impl StepFunctions {
                 _ => None,
             };
             let row = version.as_ref().map_or(machine.revision, |version| version.revision);
-            Some((machine, version, Arc::clone(resources.revision(row)?)))
+            let status = if resources.is_deleting(of) { "DELETING" } else { "ACTIVE" };
+            Some((machine, version, Arc::clone(resources.revision(row)?), status))
         });
-        let (machine, version, revision) = found.ok_or_else(missing)?;
+        let (machine, version, revision, status) = found.ok_or_else(missing)?;
         let created_at = version.as_ref().map_or(machine.created_at, |version| version.created_at);
         let mut described = describe_revision(&revision, describe.has_data);
         described.insert("stateMachineArn".to_owned(), Value::from(arn));
-        described.insert("status".to_owned(), Value::from("ACTIVE"));
+        described.insert("status".to_owned(), Value::from(status));
         described.insert("type".to_owned(), Value::from(machine.kind.as_str()));
         described.insert("creationDate".to_owned(), time(created_at));
         if let Some(label) = label {
@@ -297,12 +300,34 @@ impl StepFunctions {
             return Err(wrong_kind(arn));
         }
         let deleted = self.engine.change(|resources| {
-            let there = resources.state_machine(arn);
-            let changes = there.map(|there| Change::StateMachineDeleted { arn: there.arn.clone() });
+            let there = resources.state_machine(arn).filter(|there| !resources.is_deleting(&there.arn));
+            let changes = there.map(|there| Change::StateMachineDeleting { arn: there.arn.clone() });
             Ok::<_, ApiError>(((), changes.into_iter().collect()))
         });
         deleted.await.map_err(unexpected("deleting a state machine"))??;
+        self.finish_deletions().await?;
         Ok(json!({}))
+    }
+
+    /// Lets those state machines go that were deleted while something of them ran, and of which nothing runs now.
+    ///
+    /// Before each action, so that nobody has to watch executions for it, and none is forgotten with a crash.
+    pub(super) async fn finish_deletions(&self) -> Result<(), ApiError> {
+        let deleting: Vec<String> =
+            self.engine.resources(|resources| resources.deleting().map(str::to_owned).collect());
+        for arn in deleting {
+            if self.engine.is_running(&arn).await.map_err(unexpected("looking for what runs"))? {
+                continue;
+            }
+            let gone = self.engine.change(|resources| {
+                // Another call may have been here before, and a new machine may have that ARN already.
+                let is_there = resources.is_deleting(&arn);
+                let changes = is_there.then(|| Change::StateMachineDeleted { arn: arn.clone() });
+                Ok::<_, ApiError>(((), changes.into_iter().collect()))
+            });
+            gone.await.map_err(unexpected("deleting a state machine"))??;
+        }
+        Ok(())
     }
 
     pub(super) fn list_state_machines(&self, list: &List) -> Answer {
@@ -402,6 +427,14 @@ fn check_role(arn: &str) -> Result<(), ApiError> {
 /// What AWS answers to a name that it does not take.
 pub(super) fn invalid_name_error(name: &str) -> ApiError {
     ApiError::new("InvalidName", format!("Invalid Name: '{name}'"))
+}
+
+/// A state machine that is to go can neither be started nor changed.
+pub(super) fn refused_if_deleting(resources: &Resources, arn: &str) -> Result<(), ApiError> {
+    if !resources.is_deleting(arn) {
+        return Ok(());
+    }
+    Err(ApiError::new("StateMachineDeleting", format!("State Machine is being deleted: '{arn}'")))
 }
 
 /// What AWS answers when there is no such state machine.

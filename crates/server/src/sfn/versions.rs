@@ -5,7 +5,7 @@ use starmap_engine::registry::Change;
 
 use super::arn::{Named, named, wrong_kind};
 use super::paging::{self, page_size};
-use super::state_machines::{DESCRIPTION, does_not_exist, new_version, published};
+use super::state_machines::{DESCRIPTION, does_not_exist, new_version, published, refused_if_deleting};
 use super::{StepFunctions, unexpected};
 use crate::error::{Answer, ApiError};
 use crate::wire::members::{ANY, ARN, LONG_ARN, Members, PAGE_SIZE, PAGE_TOKEN};
@@ -66,6 +66,7 @@ impl StepFunctions {
         }
         let at = self.now();
         let made = self.engine.change(|resources| {
+            refused_if_deleting(resources, arn)?;
             let machine = resources.state_machine(arn).ok_or_else(|| does_not_exist(arn))?;
             let revision = resources.revision(machine.revision).ok_or_else(|| does_not_exist(arn))?;
             let current = revision.id.as_deref().unwrap_or("INITIAL");

@@ -28,7 +28,7 @@ pub fn arn(rest: &str) -> String {
 }
 
 /// Knows no function.
-struct NoFunctions;
+pub struct NoFunctions;
 
 impl Invoker for NoFunctions {
     fn invoke(self: Arc<Self>, invocation: Invocation) -> Invoking {
@@ -139,7 +139,10 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        Self { stream: BufReader::new(TcpStream::connect(address).unwrap()) }
+        let stream = TcpStream::connect(address).unwrap();
+        // As every SDK does: otherwise a body waits until the head before it is acknowledged.
+        stream.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(stream) }
     }
 
     pub fn action(&mut self, action: &str, body: &[u8]) -> Response {
