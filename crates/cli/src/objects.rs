@@ -6,7 +6,7 @@ use bytes::Bytes;
 use starmap_asl::Timestamp;
 use starmap_engine::objects::{ListPage, ListRequest, ObjectError, ObjectInfo, Objects, Storing};
 use starmap_pipeline::error::Error;
-use starmap_pipeline::store::{Object, Store};
+use starmap_pipeline::store::{If, Object, Store};
 
 /// S3's largest page of a listing.
 const KEYS_PER_PAGE_MAX: usize = 1_000;
@@ -50,6 +50,18 @@ impl Objects for StoreObjects {
             match got {
                 Ok(Some(bytes)) => Ok(bytes),
                 Ok(None) => Err(self.absent(bucket, key).await),
+                Err(error) => Err(translated(bucket, key, &error)),
+            }
+        })
+    }
+
+    fn get_unchanged<'a>(&'a self, bucket: &'a str, object: &'a ObjectInfo, range: Range<u64>) -> Storing<'a, Bytes> {
+        Box::pin(async move {
+            let key = object.key.as_str();
+            match self.0.get_range_if(bucket, key, &object.etag, range).await {
+                Ok(If::Same(bytes)) => Ok(bytes),
+                Ok(If::Another) => Err(ObjectError::Changed { bucket: bucket.to_owned(), key: key.to_owned() }),
+                Ok(If::Absent) => Err(self.absent(bucket, key).await),
                 Err(error) => Err(translated(bucket, key, &error)),
             }
         })
@@ -137,6 +149,10 @@ mod tests {
         let put = objects.put("sky", "a", Bytes::from_static(b"hello")).await.unwrap();
         assert_eq!((put.key.as_str(), put.bytes), ("a", 5));
         assert_eq!(objects.get("sky", "a", Some(1..3)).await.unwrap(), "el");
+        assert_eq!(objects.get_unchanged("sky", &put, 1..3).await.unwrap(), "el");
+        let other = ObjectInfo { etag: "another".to_owned(), ..put.clone() };
+        let changed = objects.get_unchanged("sky", &other, 1..3).await;
+        assert_eq!(changed, Err(ObjectError::Changed { bucket: "sky".to_owned(), key: "a".to_owned() }));
         let page = objects.list("sky", ListRequest::default()).await.unwrap();
         assert_eq!(page, ListPage { objects: vec![put], has_more: false });
         assert!(matches!(objects.delete_bucket("sky").await, Err(ObjectError::BucketNotEmpty { .. })));

@@ -43,6 +43,12 @@ pub const CSV_HEADER_BYTES_MAX: usize = 10_240;
 /// The manifest of an inventory is read as a whole; one of 100,000 files has about 20 MB.
 pub const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 
+/// AWS's limit on the footer of a Parquet file, and on each of its row groups.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html>, read 2026-11.
+pub const PARQUET_FOOTER_BYTES_MAX: u64 = 5 << 20;
+/// See [`PARQUET_FOOTER_BYTES_MAX`].
+pub const PARQUET_ROW_GROUP_BYTES_MAX: u64 = 256 << 20;
+
 /// Items that a reader sends at once, at most.
 pub const READER_CHUNK_ITEMS: usize = 1_000;
 

@@ -62,6 +62,9 @@ pub enum ObjectError {
     /// A name or key that can't be kept, or a range outside the object.
     #[error("s3://{bucket}/{key}: {reason}")]
     Invalid { bucket: String, key: String, reason: String },
+    /// S3's `PreconditionFailed`: the object is not the one that was expected.
+    #[error("s3://{bucket}/{key} has changed while it was being read")]
+    Changed { bucket: String, key: String },
     /// Anything else; `reason` says what was being done.
     #[error("s3://{bucket}/{key}: {reason}")]
     Storage { bucket: String, key: String, reason: String },
@@ -76,6 +79,9 @@ pub trait Objects: Send + Sync + 'static {
     fn head<'a>(&'a self, bucket: &'a str, key: &'a str) -> Storing<'a, ObjectInfo>;
     /// An object's bytes, or those of a range within it.
     fn get<'a>(&'a self, bucket: &'a str, key: &'a str, range: Option<Range<u64>>) -> Storing<'a, Bytes>;
+    /// The bytes of a range of an object that is still the one that `object` tells of; fails if it is another one now,
+    /// as S3 does with `If-Match`.
+    fn get_unchanged<'a>(&'a self, bucket: &'a str, object: &'a ObjectInfo, range: Range<u64>) -> Storing<'a, Bytes>;
     /// Writes a whole object.
     fn put<'a>(&'a self, bucket: &'a str, key: &'a str, content: Bytes) -> Storing<'a, ObjectInfo>;
     /// Removes an object; one that is not there is removed already.
@@ -107,6 +113,10 @@ impl Objects for NoObjects {
     }
 
     fn get<'a>(&'a self, bucket: &'a str, _key: &'a str, _range: Option<Range<u64>>) -> Storing<'a, Bytes> {
+        Self::refuse(bucket)
+    }
+
+    fn get_unchanged<'a>(&'a self, bucket: &'a str, _object: &'a ObjectInfo, _range: Range<u64>) -> Storing<'a, Bytes> {
         Self::refuse(bucket)
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use starmap_asl::ReaderRequest;
 use tokio::runtime::Handle;
 
-use super::{Failed, Fetch};
+use super::{Failed, Fetch, SharedFetch};
 use crate::limits::{READER_CHUNK_BYTES, READER_CHUNK_ITEMS};
 use crate::objects::{ListPage, ListRequest, ObjectError, ObjectInfo, Objects};
 
@@ -59,7 +59,7 @@ pub fn start(
     let (wanted, more) = sync_channel(1);
     let reader = std::thread::Builder::new().name("item-reader".to_owned());
     reader.spawn(move || {
-        let fetch = Blocking { objects: &*objects, runtime: &runtime };
+        let fetch = Blocking { objects, runtime };
         if let Err(failed) = run(&fetch, &request, &from, &more, &send) {
             send(Err(failed));
         }
@@ -127,21 +127,26 @@ fn approximate_bytes(item: &Value) -> usize {
     }
 }
 
-struct Blocking<'o> {
-    objects: &'o dyn Objects,
-    runtime: &'o Handle,
+#[derive(Clone)]
+struct Blocking {
+    objects: Arc<dyn Objects>,
+    runtime: Handle,
 }
 
-impl Fetch for Blocking<'_> {
+impl Fetch for Blocking {
     fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ObjectError> {
         self.runtime.block_on(self.objects.head(bucket, key))
     }
 
-    fn range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
-        self.runtime.block_on(self.objects.get(bucket, key, Some(range)))
+    fn range(&self, bucket: &str, object: &ObjectInfo, range: Range<u64>) -> Result<Bytes, ObjectError> {
+        self.runtime.block_on(self.objects.get_unchanged(bucket, object, range))
     }
 
     fn list(&self, bucket: &str, request: ListRequest) -> Result<ListPage, ObjectError> {
         self.runtime.block_on(self.objects.list(bucket, request))
+    }
+
+    fn shared(&self) -> Option<SharedFetch> {
+        Some(Arc::new(self.clone()))
     }
 }

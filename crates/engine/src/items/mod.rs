@@ -11,6 +11,7 @@
 //! | `csv` | rows with a header |
 //! | `json` | the elements of an array, also deep inside an object |
 //! | `lines` | one JSON value per line |
+//! | `parquet` | the rows of a Parquet file |
 //! | `manifest` | the rows of all files of an S3 inventory or an Athena manifest |
 //! | `listing` | what is known of every object under a prefix, or what all of them hold |
 //!
@@ -23,9 +24,11 @@ mod json;
 mod lines;
 mod listing;
 mod manifest;
+mod parquet;
 
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
@@ -45,11 +48,16 @@ const READER_FAILED: &str = "States.ItemReaderFailed";
 pub trait Fetch {
     /// What is known of an object.
     fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ObjectError>;
-    /// The bytes of a range, which ends at the object's end at the latest.
-    fn range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError>;
+    /// The bytes of a range, which ends at the object's end at the latest, of an object that is still the same.
+    fn range(&self, bucket: &str, object: &ObjectInfo, range: Range<u64>) -> Result<Bytes, ObjectError>;
     /// One page of a listing.
     fn list(&self, bucket: &str, request: ListRequest) -> Result<ListPage, ObjectError>;
+    /// The same for a reader that wants to own it; `None` for one text that stands for every object.
+    fn shared(&self) -> Option<SharedFetch>;
 }
+
+/// [`Fetch`] for a reader that owns it.
+pub type SharedFetch = Arc<dyn Fetch + Send + Sync>;
 
 /// Why items can't be read, or results not be written: what `Retry` and `Catch` of the Map state match on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,13 +170,17 @@ impl Fetch for Text<'_> {
         Ok(ObjectInfo { key: key.to_owned(), bytes, etag: String::new(), modified_at: Timestamp(0) })
     }
 
-    fn range(&self, _bucket: &str, _key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
+    fn range(&self, _bucket: &str, _object: &ObjectInfo, range: Range<u64>) -> Result<Bytes, ObjectError> {
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
         Ok(Bytes::copy_from_slice(&self.0.as_bytes()[place(range.start)..place(range.end)]))
     }
 
     fn list(&self, bucket: &str, _request: ListRequest) -> Result<ListPage, ObjectError> {
         Err(ObjectError::NoSuchBucket { bucket: bucket.to_owned() })
+    }
+
+    fn shared(&self) -> Option<SharedFetch> {
+        None
     }
 }
 
@@ -205,17 +217,15 @@ fn object_items(
     object: &ObjectInfo,
     emit: &mut Emit<'_>,
 ) -> Result<(), Stop> {
+    if request.input_type == Some(InputType::Parquet) {
+        return parquet::read(fetch, bucket, object, emit);
+    }
     let content = Content::open(fetch, bucket, object);
     match request.input_type {
         Some(InputType::Csv) => csv::read(content, &request.csv, emit),
         Some(InputType::Json) => json::read(content, request.items_pointer.as_deref(), emit),
         Some(InputType::JsonLines) => lines::read(content, emit),
-        Some(InputType::Parquet) => {
-            let cause = "InputType PARQUET can't be read here: this program is built without Parquet items; \
-                         CSV, JSON, JSONL and MANIFEST can";
-            Err(Failed::new(cause).into())
-        }
-        Some(InputType::Manifest) | None => {
+        Some(InputType::Parquet | InputType::Manifest) | None => {
             Err(Failed::new("the ItemReader needs an InputType that says how an object is read").into())
         }
     }
@@ -237,19 +247,19 @@ fn text<'r>(request: &'r ReaderRequest, field: &str) -> Result<&'r str, Failed> 
 struct Blocks<'f> {
     fetch: &'f dyn Fetch,
     bucket: String,
-    key: String,
+    object: ObjectInfo,
     position: u64,
-    end: u64,
     block: Bytes,
 }
 
 impl Read for Blocks<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.block.is_empty() && self.position < self.end {
-            let next = (self.position + BLOCK_BYTES).min(self.end);
-            let block = self.fetch.range(&self.bucket, &self.key, self.position..next).map_err(io::Error::other)?;
+        let end = self.object.bytes;
+        if self.block.is_empty() && self.position < end {
+            let next = (self.position + BLOCK_BYTES).min(end);
+            let block = self.fetch.range(&self.bucket, &self.object, self.position..next).map_err(io::Error::other)?;
             if block.is_empty() {
-                let reason = format!("the object ended at byte {}, expected {}", self.position, self.end);
+                let reason = format!("the object ended at byte {}, expected {end}", self.position);
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
             }
             self.position += block.len() as u64;
@@ -270,14 +280,8 @@ trait Open<'f> {
 
 impl<'f> Open<'f> for Content<'f> {
     fn open(fetch: &'f dyn Fetch, bucket: &str, object: &ObjectInfo) -> Content<'f> {
-        let blocks = Blocks {
-            fetch,
-            bucket: bucket.to_owned(),
-            key: object.key.clone(),
-            position: 0,
-            end: object.bytes,
-            block: Bytes::new(),
-        };
+        let (bucket, object_there) = (bucket.to_owned(), object.clone());
+        let blocks = Blocks { fetch, bucket, object: object_there, position: 0, block: Bytes::new() };
         if object.key.ends_with(".gz") {
             return BufReader::new(Box::new(MultiGzDecoder::new(blocks)));
         }

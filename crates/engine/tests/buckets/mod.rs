@@ -76,6 +76,16 @@ impl Objects for Bucket {
         })
     }
 
+    fn get_unchanged<'a>(&'a self, bucket: &'a str, object: &'a ObjectInfo, range: Range<u64>) -> Storing<'a, Bytes> {
+        Box::pin(async move {
+            let key = &object.key;
+            if info(key, &self.find(bucket, key)?) != *object {
+                return Err(ObjectError::Changed { bucket: bucket.to_owned(), key: key.clone() });
+            }
+            self.get(bucket, key, Some(range)).await
+        })
+    }
+
     fn put<'a>(&'a self, bucket: &'a str, key: &'a str, content: Bytes) -> Storing<'a, ObjectInfo> {
         Box::pin(async move {
             if bucket != "b" {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::source::Source;
 use super::upload::Upload;
-use super::{KeyPage, Listing, Object, url};
+use super::{If, KeyPage, Listing, Object, url};
 use crate::error::Error;
 
 /// Beginning of the name of a file that is still being written; never listed.
@@ -100,6 +100,24 @@ impl Folder {
         });
         read.map_err(|error| storage("reading", &url(bucket, key), &error))?;
         Ok(Some(bytes.into()))
+    }
+
+    pub(super) fn get_range_if(&self, bucket: &str, key: &str, etag: &str, range: Range<u64>) -> Result<If, Error> {
+        let Some(path) = self.existing(bucket, key)? else { return Ok(If::Absent) };
+        if path.is_dir() {
+            return Ok(If::Absent);
+        }
+        let read = File::open(path).and_then(|mut file| {
+            // Of the file that is open: a write puts another one in its place.
+            if object(key.to_owned(), &file.metadata()?).etag != etag {
+                return Ok(If::Another);
+            }
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(range.start))?;
+            file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
+            Ok(If::Same(bytes.into()))
+        });
+        read.map_err(|error| storage("reading", &url(bucket, key), &error))
     }
 
     pub(super) fn buckets_with_times(&self) -> Result<Vec<(String, i64)>, Error> {

@@ -114,6 +114,17 @@ pub struct KeyPage {
     pub has_more: bool,
 }
 
+/// What a reading with a condition found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum If {
+    /// The bytes: the object is still the one with that etag.
+    Same(Bytes),
+    /// Another object under that key.
+    Another,
+    /// Nothing under that key.
+    Absent,
+}
+
 /// See the [module](self). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Backend>);
@@ -209,6 +220,21 @@ impl Store {
                 self.in_folder(move |folder| folder.get_range(&bucket, &key, range)).await
             }
             Backend::S3(s3) => s3.get_range(bucket, key, range).await,
+        }
+    }
+
+    /// As [`Store::get_range`], if the object still has that etag, with or without quotes.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn get_range_if(&self, bucket: &str, key: &str, etag: &str, range: Range<u64>) -> Result<If, Error> {
+        let etag = etag.trim_matches('"');
+        match &*self.0 {
+            Backend::Folder(_) => {
+                let (bucket, key, etag) = (bucket.to_owned(), key.to_owned(), etag.to_owned());
+                self.in_folder(move |folder| folder.get_range_if(&bucket, &key, &etag, range)).await
+            }
+            Backend::S3(s3) => s3.get_range_if(bucket, key, etag, range).await,
         }
     }
 

@@ -11,12 +11,12 @@ use futures::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 use tokio::runtime::Handle;
 
 use super::source::Source;
 use super::upload::Upload;
-use super::{KeyPage, Listing, Object, RETRY_VARIABLE, url};
+use super::{If, KeyPage, Listing, Object, RETRY_VARIABLE, url};
 use crate::error::Error;
 
 /// Size of the parts of a large upload; S3 takes at most 10,000 of them, which makes 80 GiB.
@@ -91,6 +91,30 @@ impl S3 {
         match store.get_range(&path(bucket, key)?, range).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => absent("reading", bucket, key, &error),
+        }
+    }
+
+    pub(super) async fn get_range_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        etag: &str,
+        range: Range<u64>,
+    ) -> Result<If, Error> {
+        let store = self.bucket(bucket)?;
+        let options = GetOptions {
+            if_match: Some(format!("\"{etag}\"")),
+            range: Some(range.into()),
+            ..GetOptions::default()
+        };
+        let got = match store.get_opts(&path(bucket, key)?, options).await {
+            Ok(got) => got.bytes().await,
+            Err(error) => Err(error),
+        };
+        match got {
+            Ok(bytes) => Ok(If::Same(bytes)),
+            Err(object_store::Error::Precondition { .. }) => Ok(If::Another),
+            Err(error) => Ok(absent("reading", bucket, key, &error)?.map_or(If::Absent, If::Same)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use starmap_partitions::ByteSource;
 
-use super::Store;
+use super::{If, Store};
 
 /// Checks a store whose bucket `bucket` is empty.
 ///
@@ -33,7 +33,12 @@ pub fn check(store: &Store, bucket: &str) {
         let before = store.head(bucket, "1GB/1/1.pt").await.unwrap().unwrap();
         assert_eq!(before.bytes, 10);
         assert_eq!(listing.objects[0], before);
+        let part = store.get_range_if(bucket, "1GB/1/1.pt", &before.etag, 1..3).await.unwrap();
+        assert_eq!(part, If::Same("GB".into()));
         store.put(bucket, "1GB/1/1.pt", "changed").await.unwrap();
+        let part = store.get_range_if(bucket, "1GB/1/1.pt", &before.etag, 1..3).await.unwrap();
+        assert_eq!(part, If::Another);
+        assert_eq!(store.get_range_if(bucket, "no/such", &before.etag, 1..3).await.unwrap(), If::Absent);
         assert_ne!(store.head(bucket, "1GB/1/1.pt").await.unwrap().unwrap().etag, before.etag);
         store.delete(bucket, "1GB/1/1.pt").await.unwrap();
         assert_eq!(store.get(bucket, "1GB/1/1.pt").await.unwrap(), None);

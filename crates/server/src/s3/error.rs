@@ -85,6 +85,10 @@ impl From<ObjectError> for Error {
             ObjectError::Invalid { ref key, ref reason, .. } => {
                 Self::invalid_argument("key", key, format!("this key can't be kept here: {reason}"))
             }
+            ObjectError::Changed { .. } => {
+                let message = "At least one of the pre-conditions you specified did not hold";
+                Self::new("PreconditionFailed", 412, message)
+            }
             ObjectError::Storage { .. } => Self::internal("storage", &error),
         }
     }

@@ -55,6 +55,15 @@ impl Objects for MemoryObjects {
         Box::pin(async { found })
     }
 
+    fn get_unchanged<'a>(&'a self, bucket: &'a str, object: &'a ObjectInfo, range: Range<u64>) -> Storing<'a, Bytes> {
+        Box::pin(async move {
+            if self.head(bucket, &object.key).await? != *object {
+                return Err(ObjectError::Changed { bucket: bucket.to_owned(), key: object.key.clone() });
+            }
+            self.get(bucket, &object.key, Some(range)).await
+        })
+    }
+
     fn put<'a>(&'a self, bucket: &'a str, key: &'a str, content: Bytes) -> Storing<'a, ObjectInfo> {
         let at = Timestamp(1_800_000_000_000 + self.clock.fetch_add(1, Ordering::Relaxed));
         let put = self.with(bucket, |objects| {

@@ -8,7 +8,9 @@ use starmap_asl::{CsvConfig, CsvHeaders, ManifestType, Timestamp};
 
 use super::*;
 
-#[derive(Default)]
+mod parquet;
+
+#[derive(Clone, Default)]
 struct Memory {
     objects: BTreeMap<(String, String), Vec<u8>>,
 }
@@ -44,8 +46,8 @@ impl Fetch for Memory {
         Ok(Self::info(key, self.find(bucket, key)?))
     }
 
-    fn range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
-        let content = self.find(bucket, key)?;
+    fn range(&self, bucket: &str, object: &ObjectInfo, range: Range<u64>) -> Result<Bytes, ObjectError> {
+        let content = self.find(bucket, &object.key)?;
         Ok(Bytes::copy_from_slice(&content[range.start as usize..range.end as usize]))
     }
 
@@ -59,6 +61,10 @@ impl Fetch for Memory {
         let has_more = objects.len() > request.keys_max;
         objects.truncate(request.keys_max);
         Ok(ListPage { objects, has_more })
+    }
+
+    fn shared(&self) -> Option<SharedFetch> {
+        Some(Arc::new(self.clone()))
     }
 }
 
