@@ -14,6 +14,7 @@ use starmap_workers::Options;
 
 use crate::functions;
 use crate::session::{Ground, Settings, now};
+use crate::web::Client;
 
 /// Workers at once, over all functions that are created; ours compute, and keep to `--concurrency`. AWS's limit for a
 /// new account.
@@ -50,7 +51,8 @@ impl Apis {
         let functions = place.folder.display().to_string();
         let catalog = Catalog::open(place).with_context(|| format!("functions in {functions}"))?;
         let lambda = Arc::new(Lambda::new(Arc::clone(&catalog), Arc::clone(&buckets)));
-        let services = AwsServices::new(Arc::clone(&buckets), Arc::clone(&lambda));
+        let (web, region) = (Arc::new(Client::new()?), Naming::default().region);
+        let services = AwsServices::new(Arc::clone(&buckets), Arc::clone(&lambda), web, region);
         Ok(Self { buckets, lambda, catalog, services })
     }
 

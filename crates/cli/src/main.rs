@@ -23,6 +23,7 @@ mod table;
 mod times;
 mod traces;
 mod variables;
+mod web;
 
 use std::process::ExitCode;
 

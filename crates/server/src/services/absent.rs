@@ -41,7 +41,7 @@ pub(crate) fn prefix(service: &str) -> String {
 pub(crate) fn service(service: &str, action: &str) -> ServiceError {
     let prefix = prefix(service);
     let cause = format!(
-        "{service}:{action} is not served here; this server's tasks reach Lambda, S3 and Step Functions itself"
+        "{service}:{action} is not served here; this server's tasks reach Lambda, S3, HTTP APIs and Step Functions itself"
     );
     ServiceError { error: format!("{prefix}.{prefix}Exception"), cause }
 }

@@ -6,9 +6,11 @@
 //! - `s3`: over our buckets.
 //! - `lambda`: the Lambda API's own actions.
 //! - `sfn`: the Step Functions API's own actions. `states`: the optimised `startExecution`, which waits if told to.
+//! - `http`: HTTP APIs wherever they are.
 //! - `absent`: what is not served fails by the name that AWS's SDK would give it, and says so.
 
 mod absent;
+pub mod http;
 mod lambda;
 mod s3;
 mod sfn;
@@ -44,10 +46,11 @@ impl std::fmt::Debug for AwsServices {
 }
 
 impl AwsServices {
-    /// S3 over these buckets, Lambda over these functions.
-    pub fn new(buckets: Arc<Buckets>, lambda: Arc<Lambda>) -> Arc<Self> {
+    /// S3 over these buckets, Lambda over these functions, HTTP from this region.
+    pub fn new(buckets: Arc<Buckets>, lambda: Arc<Lambda>, web: Arc<dyn http::Web>, region: String) -> Arc<Self> {
         let step_functions = Arc::new(sfn::Sfn { actions: watch::Sender::new(None) });
-        let services: [(&'static str, Arc<dyn Service>); 4] = [
+        let services: [(&'static str, Arc<dyn Service>); 5] = [
+            ("http", Arc::new(http::Http { web, region })),
             ("lambda", Arc::new(lambda::LambdaService { lambda })),
             ("s3", Arc::new(s3::S3Service { buckets })),
             ("sfn", Arc::clone(&step_functions) as _),
