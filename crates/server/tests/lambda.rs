@@ -157,6 +157,46 @@ async fn a_function_lives_from_its_creation_to_its_deletion() {
     local.workers.shutdown().await;
 }
 
+/// The folder that `awslambdaric` can be imported from.
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn awslambdaric() -> Option<String> {
+    let python = std::env::var_os("STARMAP_PYTHON").unwrap_or_else(|| "python3".into());
+    let ask = "import awslambdaric, os; print(os.path.dirname(os.path.dirname(awslambdaric.__file__)))";
+    let found = Command::new(python).args(["-c", ask]).output().ok().filter(|output| output.status.success());
+    let Some(found) = found else {
+        assert!(std::env::var_os("STARMAP_REQUIRE_CLIENTS").is_none(), "awslambdaric is required");
+        eprintln!("SKIPPED: no Python with awslambdaric (cargo xtask tests installs it, or STARMAP_PYTHON)");
+        return None;
+    };
+    Some(String::from_utf8(found.stdout).unwrap().trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn awss_own_client_runs_a_function_where_it_is_installed() {
+    let Some(packages) = awslambdaric().filter(|_| python()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let local = Local::open(folder.path());
+    let source = "def handler(event, context):\n    \
+                  print('got', event)\n    \
+                  if event.get('fail'):\n        raise ValueError('as told')\n    \
+                  return {'event': event, 'by': type(context).__module__, 'left': context.get_remaining_time_in_millis() > 0}\n";
+    let mut function = creation("theirs", source);
+    function["Environment"] = json!({ "Variables": { "PYTHONPATH": packages } });
+    assert_eq!(local.call("POST", "/2015-03-31/functions", function).await.0, 201);
+    for number in 0..2 {
+        let answer = local.invoke("theirs", json!({ "n": number })).await;
+        assert_eq!(answer, json!({ "event": { "n": number }, "by": "awslambdaric.lambda_context", "left": true }));
+    }
+    let path = "/2015-03-31/functions/theirs/invocations";
+    let (status, headers, answer) =
+        local.send("POST", path, &[("x-amz-log-type", "Tail")], &json!({ "fail": 1 })).await;
+    assert_eq!((status, headers["x-amz-function-error"].as_str()), (200, "Unhandled"));
+    assert_eq!((&answer["errorType"], &answer["errorMessage"]), (&json!("ValueError"), &json!("as told")));
+    let log = String::from_utf8(BASE64.decode(&headers["x-amz-log-result"]).unwrap()).unwrap();
+    assert!(log.contains("got {'fail': 1}") && log.contains("REPORT RequestId: "), "{log}");
+    local.workers.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invocations_are_answered_as_lambda_does() {
     if !python() {
