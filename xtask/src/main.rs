@@ -17,8 +17,8 @@ const USAGE: &str = "usage: cargo xtask check      format, lints, layers, tests 
        cargo xtask planted-bugs [NAME…]   plant each known bug in a copy: the simulation must catch it";
 
 /// What the tests need from PyPI, in versions that are known to work: the S3 server that the store is tested against,
-/// and AWS's own clients, which are tested against `starmap serve`.
-const PACKAGES: [&str; 4] = ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1.45.11", "awslambdaric"];
+/// and AWS's own clients, which are tested against `starmap serve` and its workers.
+const PACKAGES: [&str; 4] = ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1.45.11", "awslambdaric==4.2.2"];
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {

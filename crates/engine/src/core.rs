@@ -258,7 +258,7 @@ impl Core {
         self.executions.values().any(|live| live.revision.state_machine_arn == state_machine_arn)
     }
 
-    /// Whether a state machine is to go: executions of it are aborted at their next transition. Those of a map run's
+    /// Whether a state machine is to go: executions of it are aborted instead of entering another state. Those of a map run's
     /// children count as their parent's, which ends them with it.
     ///
     /// # Source
@@ -348,6 +348,11 @@ impl Core {
         let Some(live) = self.executions.get_mut(&id) else {
             return;
         };
+        let is_deleting = live.parent.is_none() && self.deleting.contains(&live.revision.state_machine_arn);
+        let event = match is_deleting && would_enter_a_state(&live.execution, at, &event) {
+            true => Event::StopRequested { error: None, cause: None },
+            false => event,
+        };
         let sequence = live.next_sequence;
         live.next_sequence += 1;
         turn.batch.writes.push(Write::Event { execution: id, sequence, at, event: event.clone() });
@@ -358,14 +363,8 @@ impl Core {
                 return;
             }
         };
-        let is_over = live.parent.is_none()
-            && self.deleting.contains(&live.revision.state_machine_arn)
-            && commands.iter().any(enters_a_state);
         for command in commands {
             self.carry_out(at, id, command, turn, queue);
-        }
-        if is_over {
-            queue.push_back((id, Event::StopRequested { error: None, cause: None }));
         }
     }
 
@@ -657,8 +656,12 @@ fn missing(id: ExecutionId, reason: &str) -> journal::Error {
     journal::Error::Damaged { what: format!("execution {id}"), reason: reason.to_owned() }
 }
 
-fn enters_a_state(command: &Command) -> bool {
-    matches!(command, Command::Record(event) if event.kind.name().ends_with("StateEntered"))
+/// Whether an execution would go over into another state by an event.
+fn would_enter_a_state(execution: &Execution, at: Timestamp, event: &Event) -> bool {
+    let enters = |command: &Command| {
+        matches!(command, Command::Record(event) if event.kind.name().ends_with("StateEntered"))
+    };
+    guarded_step(&mut execution.clone(), at, event.clone()).is_ok_and(|commands| commands.iter().any(enters))
 }
 
 fn guarded_step(execution: &mut Execution, at: Timestamp, event: Event) -> Result<Vec<Command>, String> {
