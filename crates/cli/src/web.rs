@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_large_or_not_there_is_said() {
         let (url, asked) = once(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc");
-        assert_eq!(post(&url, 2).await, Err(WebError::TooLarge));
+        assert_eq!(post(&url, 2).await.map(drop), Err(WebError::TooLarge));
         asked.join().unwrap();
         // No one listens there any more.
         let Err(WebError::Socket(cause)) = post(&url, 2).await else { panic!("answered") };
