@@ -195,7 +195,8 @@ impl<'a> Outcome<'a> {
 impl Trace<'_> {
     /// A span between two times in milliseconds since the Unix epoch.
     fn span(&self, name: &str, path: &str, parent: &str, (from, to): (f64, f64), outcome: Outcome<'_>) -> Value {
-        let nanoseconds = |ms: f64| format!("{:.0}", ms * 1e6);
+        // To the microsecond: nanoseconds since 1970 are more digits than a double has.
+        let nanoseconds = |ms: f64| format!("{:.0}000", ms * 1e3);
         let status = match outcome {
             Outcome::Ok => json!({ "code": 1 }),
             Outcome::Failed(error) => json!({ "code": 2, "message": error }),

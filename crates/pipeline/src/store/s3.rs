@@ -22,6 +22,9 @@ use crate::error::Error;
 /// Size of the parts of a large upload; S3 takes at most 10,000 of them, which makes 80 GiB.
 const UPLOAD_PART_BYTES: usize = 8 << 20;
 
+/// How long to wait before asking again for an answer that was cut off.
+const CUT_OFF_PAUSES_MS: [u64; 3] = [100, 400, 1_600];
+
 /// See the [module](self). One client per bucket, made when it is first used.
 #[derive(Debug)]
 pub(super) struct S3 {
@@ -37,16 +40,14 @@ impl S3 {
 
     pub(super) async fn check_bucket(&self, bucket: &str) -> Result<(), Error> {
         let store = self.bucket(bucket)?;
-        match store.list(None).next().await {
-            Some(Err(error)) => Err(failed("listing", bucket, "", &error)),
-            _ => Ok(()),
-        }
+        let first = recovered(|| async { store.list(None).next().await.transpose() }).await;
+        first.map(drop).map_err(|error| failed("listing", bucket, "", &error))
     }
 
     pub(super) async fn list(&self, bucket: &str, prefix: &str) -> Result<Listing, Error> {
         let store = self.bucket(bucket)?;
         let path = path(bucket, prefix)?;
-        let listed = store.list_with_delimiter(Some(&path)).await;
+        let listed = recovered(|| store.list_with_delimiter(Some(&path))).await;
         let listed = listed.map_err(|error| failed("listing", bucket, &format!("{prefix}/"), &error))?;
         Ok(Listing {
             objects: listed.objects.into_iter().map(object).collect(),
@@ -64,23 +65,27 @@ impl S3 {
         let store = self.bucket(bucket)?;
         // The client's prefixes are whole folders; what is finer is filtered here.
         let folder = prefix.rsplit_once('/').map(|(folder, _)| path(bucket, folder)).transpose()?;
-        let mut listed = match start_after {
-            Some(after) => store.list_with_offset(folder.as_ref(), &path(bucket, after)?),
-            None => store.list(folder.as_ref()),
+        let after = start_after.map(|after| path(bucket, after)).transpose()?;
+        let read = || async {
+            let mut listed = match &after {
+                Some(after) => store.list_with_offset(folder.as_ref(), after),
+                None => store.list(folder.as_ref()),
+            };
+            let mut page = KeyPage::default();
+            while let Some(meta) = listed.next().await {
+                let meta = meta?;
+                if !meta.location.as_ref().starts_with(prefix) {
+                    continue;
+                }
+                if page.objects.len() == keys_max {
+                    page.has_more = true;
+                    break;
+                }
+                page.objects.push(object(meta));
+            }
+            Ok(page)
         };
-        let mut page = KeyPage::default();
-        while let Some(meta) = listed.next().await {
-            let meta = meta.map_err(|error| failed("listing", bucket, prefix, &error))?;
-            if !meta.location.as_ref().starts_with(prefix) {
-                continue;
-            }
-            if page.objects.len() == keys_max {
-                page.has_more = true;
-                break;
-            }
-            page.objects.push(object(meta));
-        }
-        Ok(page)
+        recovered(read).await.map_err(|error| failed("listing", bucket, prefix, &error))
     }
 
     pub(super) async fn get_range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {
@@ -128,10 +133,8 @@ impl S3 {
 
     pub(super) async fn get(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, Error> {
         let store = self.bucket(bucket)?;
-        let got = match store.get(&path(bucket, key)?).await {
-            Ok(got) => got.bytes().await,
-            Err(error) => Err(error),
-        };
+        let path = path(bucket, key)?;
+        let got = recovered(|| async { store.get(&path).await?.bytes().await }).await;
         match got {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => absent("reading", bucket, key, &error),
@@ -182,6 +185,26 @@ fn retries() -> RetryConfig {
     let default = RetryConfig::default();
     let seconds = std::env::var(RETRY_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
     RetryConfig { retry_timeout: seconds.map_or(default.retry_timeout, Duration::from_secs), ..default }
+}
+
+/// Asks again when an answer was cut off: the client below does so for requests, and for the bodies of some answers only.
+async fn recovered<T, F>(ask: impl Fn() -> F) -> object_store::Result<T>
+where
+    F: Future<Output = object_store::Result<T>>,
+{
+    for pause_ms in CUT_OFF_PAUSES_MS {
+        match ask().await {
+            Err(error) if is_cut_off(&error) => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
+            answered => return answered,
+        }
+    }
+    ask().await
+}
+
+/// An answer whose body ended early is told apart by nothing but what the HTTP client says of it.
+fn is_cut_off(error: &object_store::Error) -> bool {
+    let text = with_causes(error.to_string(), error);
+    text.contains("response body") || text.contains("end of file before message length reached")
 }
 
 /// A key as it is, without the percent-encoding that `Path::from` would add.
