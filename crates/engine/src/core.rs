@@ -658,9 +658,8 @@ fn missing(id: ExecutionId, reason: &str) -> journal::Error {
 
 /// Whether an execution would go over into another state by an event.
 fn would_enter_a_state(execution: &Execution, at: Timestamp, event: &Event) -> bool {
-    let enters = |command: &Command| {
-        matches!(command, Command::Record(event) if event.kind.name().ends_with("StateEntered"))
-    };
+    let enters =
+        |command: &Command| matches!(command, Command::Record(event) if event.kind.name().ends_with("StateEntered"));
     guarded_step(&mut execution.clone(), at, event.clone()).is_ok_and(|commands| commands.iter().any(enters))
 }
 

@@ -40,12 +40,7 @@ const ROWS_AT_ONCE: usize = 256;
 /// Length of the footer's tail: its own length, and a magic number.
 const TAIL_BYTES: u64 = 8;
 
-pub(super) fn read(
-    fetch: &dyn Fetch,
-    bucket: &str,
-    object: &ObjectInfo,
-    emit: &mut Emit<'_>,
-) -> Result<(), Stop> {
+pub(super) fn read(fetch: &dyn Fetch, bucket: &str, object: &ObjectInfo, emit: &mut Emit<'_>) -> Result<(), Stop> {
     let Some(fetch) = fetch.shared() else {
         return Err(Failed::new("A Parquet file can't be given as text").into());
     };

@@ -245,9 +245,8 @@ impl Journal for SqliteJournal {
     fn has_execution(&self, arn: &str) -> Result<bool, Error> {
         // By the writer's own connection: what it wrote is still in its cache, which a reader has to fill anew.
         let sql = "SELECT EXISTS (SELECT 1 FROM executions WHERE arn = ?1)";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_row([arn], |row| row.get(0))
-        });
+        let found =
+            self.connection.prepare_cached(sql).and_then(|mut statement| statement.query_row([arn], |row| row.get(0)));
         found.map_err(sqlite("looking for an execution"))
     }
 

@@ -107,11 +107,8 @@ impl S3 {
         range: Range<u64>,
     ) -> Result<If, Error> {
         let store = self.bucket(bucket)?;
-        let options = GetOptions {
-            if_match: Some(format!("\"{etag}\"")),
-            range: Some(range.into()),
-            ..GetOptions::default()
-        };
+        let options =
+            GetOptions { if_match: Some(format!("\"{etag}\"")), range: Some(range.into()), ..GetOptions::default() };
         let got = match store.get_opts(&path(bucket, key)?, options).await {
             Ok(got) => got.bytes().await,
             Err(error) => Err(error),

@@ -137,7 +137,8 @@ fn request(arguments: &Map<String, Value>, region: &str) -> Result<Request<Bytes
     let wrong = |problem: String| invalid(arguments, &problem);
     let mut headers = headers(arguments.get("Headers")).map_err(wrong)?;
     let user_agent = HeaderValue::from_str(&format!("Amazon|StepFunctions|HttpInvoke|{region}"));
-    headers.insert(USER_AGENT, user_agent.unwrap_or_else(|_| HeaderValue::from_static("Amazon|StepFunctions|HttpInvoke")));
+    headers
+        .insert(USER_AGENT, user_agent.unwrap_or_else(|_| HeaderValue::from_static("Amazon|StepFunctions|HttpInvoke")));
     headers.insert(RANGE, HeaderValue::from_static("bytes=0-262144"));
     let wrong = |problem: String| invalid(arguments, &problem);
     let body = body(arguments.get("RequestBody"), arguments.get("Transform")).map_err(wrong)?;
@@ -326,7 +327,10 @@ mod tests {
         }
     }
 
-    async fn call(arguments: Value, answer: Result<Response<Bytes>, WebError>) -> (Option<Request<Bytes>>, Result<Value, ServiceError>) {
+    async fn call(
+        arguments: Value,
+        answer: Result<Response<Bytes>, WebError>,
+    ) -> (Option<Request<Bytes>>, Result<Value, ServiceError>) {
         let recorder = Arc::new(Recorder(Mutex::new(None), Mutex::new(Some(answer))));
         let http = Arc::new(Http { web: Arc::clone(&recorder) as _, region: "eu-west-1".to_owned() });
         let call = ServiceCall {
@@ -365,11 +369,13 @@ mod tests {
             "QueryParameters": { "currency": "us d", "n": [1, 2] },
             "RequestBody": { "Job": "Engineer", "n": [1] },
         });
-        let (asked, answer) = call(arguments(others), response(200, "application/json; charset=utf-8", b"{\"a\":1}")).await;
+        let (asked, answer) =
+            call(arguments(others), response(200, "application/json; charset=utf-8", b"{\"a\":1}")).await;
         let asked = asked.unwrap();
         assert_eq!(asked.method(), Method::POST);
         assert_eq!(asked.uri(), "https://example.com/v1/customers?currency=us%20d&n=1&n=2");
-        let header = |name: &str| asked.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        let header =
+            |name: &str| asked.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(header("user-agent"), ["Amazon|StepFunctions|HttpInvoke|eu-west-1"]);
         assert_eq!(header("range"), ["bytes=0-262144"]);
         assert_eq!(header("content-type"), ["application/json; charset=UTF-8"]);

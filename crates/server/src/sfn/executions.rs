@@ -14,7 +14,9 @@ use starmap_engine::{Error, INPUT_TEXT, NewExecution};
 
 use super::arn::{Named, named, wrong_kind};
 use super::paging::{self, page_size};
-use super::state_machines::{describe_revision, does_not_exist, invalid_name_error, read_included, refused_if_deleting};
+use super::state_machines::{
+    describe_revision, does_not_exist, invalid_name_error, read_included, refused_if_deleting,
+};
 use super::tags::resource_not_found;
 use super::{StepFunctions, unexpected, unreadable};
 use crate::error::{Answer, ApiError};
