@@ -126,10 +126,11 @@ impl Step<'_> {
 
     /// What to map over.
     fn items(&mut self, branch: &Branch, state: &State, map: &Map, input: &Value) -> Result<Vec<Item>, Failure> {
+        let takes_objects = self.takes_objects(map);
         match &map.items {
             Items::Input => match (input, state.language) {
                 (Value::Array(items), _) => Ok(items_of(items.clone())),
-                (Value::Object(fields), _) if takes_objects(map) => Ok(pairs_of(fields.clone())),
+                (Value::Object(fields), _) if takes_objects => Ok(pairs_of(fields.clone())),
                 (_, QueryLanguage::JsonPath) => Err(not_an_array("$")),
                 (_, QueryLanguage::Jsonata) => {
                     Err(Failure::evaluation(None, format!("Map state input must be an array but was: {input}")))
@@ -147,7 +148,7 @@ impl Step<'_> {
                 };
                 match made {
                     Value::Array(items) => Ok(items_of(items)),
-                    Value::Object(fields) if takes_objects(map) => Ok(pairs_of(fields)),
+                    Value::Object(fields) if takes_objects => Ok(pairs_of(fields)),
                     other => Err(Failure::evaluation(
                         Some("Items"),
                         format!("Map state input must be an array but was: {other}"),
@@ -166,10 +167,11 @@ impl Step<'_> {
         input: &Value,
     ) -> Result<Vec<Item>, Failure> {
         let view = super::data::View::of(input);
+        let takes_objects = self.takes_objects(map);
         self.evaluate(branch, state, view, |environment| match path.query(environment) {
             Ok(found) => match found.into_owned() {
                 Value::Array(items) => Ok(items_of(items)),
-                Value::Object(fields) if takes_objects(map) => Ok(pairs_of(fields)),
+                Value::Object(fields) if takes_objects => Ok(pairs_of(fields)),
                 _ => Err(not_an_array(&reference(path))),
             },
             Err(_) => {
@@ -177,6 +179,16 @@ impl Step<'_> {
                 Err(Failure::runtime(format!("Unable to apply ReferencePath {} to input {root}", reference(path))))
             }
         })
+    }
+
+    /// Whether the items may be the fields of an object. The developer guide says so of every Map; an inline one that was
+    /// given an object was recorded to refuse it (test_map_state_items_input_types), also by TestState, where every Map
+    /// asks for its iterations as a distributed one does.
+    ///
+    /// # Source
+    /// <https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemspath.html>, read 2026-11
+    fn takes_objects(&self, map: &Map) -> bool {
+        matches!(map.mode, MapMode::Distributed(_)) && !self.is_inspected()
     }
 
     /// Every item with what `ItemSelector` makes of it.
@@ -334,15 +346,6 @@ fn items_of(values: Vec<Value>) -> Vec<Item> {
 fn pairs_of(fields: serde_json::Map<String, Value>) -> Vec<Item> {
     let item = |(index, (key, value))| Item { index, key: Some(key), source: None, value: Arc::new(value) };
     fields.into_iter().enumerate().map(item).collect()
-}
-
-/// Whether the items may be the fields of an object. The developer guide says so of every Map; an inline one that was
-/// given an object was recorded to refuse it (test_map_state_items_input_types).
-///
-/// # Source
-/// <https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemspath.html>, read 2026-11
-fn takes_objects(map: &Map) -> bool {
-    matches!(map.mode, MapMode::Distributed(_))
 }
 
 /// What a child gets of an item as it is: a field of an object with its key.
