@@ -107,6 +107,17 @@ try {
   await page.getByText("the extinction is 2.1 mag").first().waitFor();
   const item = idOf();
 
+  step("a night without clouds turns green to its end, branches and all");
+  await server.call("StartExecution", { stateMachineArn: server.survey, name: "night-0", input: JSON.stringify(fields(6, [], () => 1)) });
+  await open("executions");
+  await page.getByRole("link", { name: "night-0" }).click();
+  await page.locator("#title .badge-ok").waitFor();
+  for (const name of ["Both at once", "Calibrate", "Verify", "Slew"]) {
+    await page.locator(".is-ok > a > .name", { hasText: name }).waitFor();
+  }
+  assert.equal(await page.locator(".terminal.reached").count(), 2);
+  await picture("execution-parallel", { fullPage: true });
+
   step("another one is started from its input, stopped, redriven and stopped again");
   await open(`executions/${night}`);
   await page.getByRole("link", { name: "New execution" }).click();
@@ -164,6 +175,7 @@ try {
   const machine = await page.getByRole("link", { name: /^redshift-/ }).first().textContent();
   const pages = {
     executions: "executions",
+    parallel: "executions/night-0",
     "executions-filtered": "executions?q=night&status=failed&sort=duration",
     execution: `executions/${redshift}`,
     "execution-state": `executions/${redshift}?state=Distributed%20Test`,

@@ -4,6 +4,8 @@
 //! The functions here answer from the rest of [`Reader`] and read everything that they are asked about. They are what
 //! a reader does unless it knows better; [`sqlite`](super::sqlite) does, by its indexes.
 
+use std::collections::HashMap;
+
 use starmap_asl::Timestamp;
 
 use super::{
@@ -161,7 +163,12 @@ pub(super) fn stretches<R: Reader + ?Sized>(
     Ok(stretches)
 }
 
-fn stretch_of(stretches: &mut [Stretch], from: Timestamp, width_ms: i64, at: Timestamp) -> Option<&mut Stretch> {
+pub(super) fn stretch_of(
+    stretches: &mut [Stretch],
+    from: Timestamp,
+    width_ms: i64,
+    at: Timestamp,
+) -> Option<&mut Stretch> {
     let index = usize::try_from((at.0 - from.0).div_euclid(width_ms)).ok()?;
     stretches.get_mut(index)
 }
@@ -171,11 +178,13 @@ pub(super) fn map_run_invocations<R: Reader + ?Sized>(
     map_run: MapRunRow,
     limit: usize,
 ) -> Result<Vec<InvocationRow>, Error> {
-    let children: std::collections::HashSet<ExecutionId> =
-        reader.children(map_run)?.into_iter().map(|child| child.id).collect();
+    let items: HashMap<ExecutionId, u64> =
+        reader.children(map_run)?.into_iter().map(|child| (child.id, child.item_index)).collect();
     let Some(run) = reader.map_run(map_run)? else { return Ok(Vec::new()) };
     let all = reader.invocations(run.execution)?;
-    let mut own: Vec<_> = all.into_iter().filter(|row| children.contains(&row.execution)).collect();
+    let mut own: Vec<_> = all.into_iter().filter(|row| items.contains_key(&row.execution)).collect();
+    own.sort_by_key(|row| items.get(&row.execution).copied());
     own.drain(..own.len().saturating_sub(limit));
+    own.sort_by_key(|row| row.at);
     Ok(own)
 }

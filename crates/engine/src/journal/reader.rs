@@ -231,7 +231,7 @@ pub trait Reader: Send + Sync {
         browse::stretches(self, map_run, from, width_ms.max(1), count)
     }
 
-    /// The last finished attempts of the children of a map run, at most `limit`, in the order in which they finished.
+    /// The finished attempts of a map run's last children, by item, at most `limit`, in the order in which they finished.
     fn map_run_invocations(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<InvocationRow>, Error> {
         browse::map_run_invocations(self, map_run, limit)
     }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use starmap_engine::journal::{ExecutionRecord, Status};
 
+use super::cost::dollars;
 use super::executions::summary_json;
 use super::html::{Html, html, put};
 use super::page::{Page, Section, commands, empty};
@@ -24,6 +25,7 @@ struct Side {
     /// By state, in the order of being entered first: milliseconds over all visits.
     times: Vec<(String, i64)>,
     transitions: u64,
+    cost_usd: Option<f64>,
     items: Vec<(String, u64, u64, Option<f64>)>,
     input: Vec<(String, String)>,
 }
@@ -52,7 +54,8 @@ impl Console {
         let items = items.collect();
         let mut input = Vec::new();
         flatten("", &record.input, &mut input);
-        Ok(Side { record, times, transitions, items, input })
+        let cost_usd = self.cost_usd(&record)?;
+        Ok(Side { record, times, transitions, cost_usd, items, input })
     }
 
     fn sides(&self, request: &Request) -> Result<Vec<Side>, Failure> {
@@ -117,6 +120,9 @@ impl Console {
                 against(ms(side) as f64, ms(&sides[0]) as f64, std::ptr::eq(side, &sides[0]))
             )
         });
+        if sides.iter().any(|side| side.cost_usd.is_some()) {
+            row(&mut html, "Cost on AWS", &|side| side.cost_usd.map_or_else(|| html!("–"), dollars));
+        }
         row(&mut html, "State transitions", &|side| html!("{}", words::count(side.transitions)));
         if sides.iter().any(|side| !side.items.is_empty()) {
             row(&mut html, "Items", &|side| {

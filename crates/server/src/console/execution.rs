@@ -8,6 +8,7 @@ use starmap_engine::core::not_redrivable;
 use starmap_engine::journal::{Counts as RunCounts, ExecutionRecord, MapRunRecord, Status};
 use starmap_engine::registry::Revision;
 
+use super::cost::dollars;
 use super::executions::summary_json;
 use super::graph::{Counts, Look, Picture, legend};
 use super::html::{Html, html, put};
@@ -174,6 +175,7 @@ impl Console {
             .map_or_else(|| record.input.to_string(), str::to_owned);
         let mut lines = vec![
             format!("starmap executions show {}{}", words::quoted(&record.name), self.data_argument()),
+            format!("starmap bill {}{}", words::quoted(&record.name), self.data_argument()),
             aws(&endpoint, "describe-execution", &[("execution-arn", &record.arn)]),
             aws(&endpoint, "get-execution-history", &[("execution-arn", &record.arn)]),
         ];
@@ -255,6 +257,10 @@ impl Console {
                     words::count(counts.total())
                 ),
             );
+        }
+        if let Some(usd) = self.cost_usd(record)? {
+            let name = if record.status == Status::Running { "Cost on AWS so far" } else { "Cost on AWS" };
+            facts.add(name, dollars(usd));
         }
         if let Some(revision) = revision {
             facts.add("Type", if revision.kind.as_str() == "EXPRESS" { "Express" } else { "Standard" });
@@ -487,6 +493,7 @@ impl Console {
         let mut value = summary_json(&starmap_engine::journal::ExecutionSummary::from(&record));
         value["input"] = record.input.clone();
         value["output"] = record.output.clone().unwrap_or(Value::Null);
+        value["costUsd"] = self.cost_usd(&record)?.into();
         value["redrivable"] = not_redrivable(&record, self.now()).is_none().into();
         value["states"] =
             self.progress(record.id, |progress| progress.visits.iter().map(visit_json).collect::<Vec<_>>())?.into();

@@ -19,7 +19,7 @@ use super::request::{Pairs, Request, path};
 use super::routes::Done;
 use super::science::Bar;
 use super::words::{self, badge};
-use super::{Console, Failure};
+use super::{Console, Failure, locked};
 
 /// Children of a page.
 const CHILDREN: u64 = 100;
@@ -31,6 +31,9 @@ const POINTS: usize = 120;
 const ATTEMPTS_MAX: usize = 600;
 /// Workers in it.
 const LANES_MAX: usize = 48;
+/// Map runs whose times are kept, and for how long while they run.
+const SHAPES_MAX: usize = 32;
+const FRESH_MS: i64 = 1_000;
 /// The rate is of the last so many milliseconds.
 const RATE_MS: i64 = 30_000;
 
@@ -127,13 +130,37 @@ impl Console {
         html
     }
 
-    /// The run over time, from its start until now.
+    /// The run over time, from its start until now. Kept: of one that has ended it does not change, and of one that
+    /// runs it is read once a second, however many look.
     fn shape(&self, run: &MapRunRecord) -> Result<Shape, Failure> {
-        let until = run.stopped_at.unwrap_or_else(|| self.now());
+        let now = self.now();
+        let is_same = |shape: &&Shape| {
+            let is_fresh = shape.has_ended && run.stopped_at.is_some() || now.0 - shape.read_at.0 < FRESH_MS;
+            shape.of == (run.row, run.details.redrive_count) && is_fresh
+        };
+        if let Some(shape) = locked(&self.shapes).iter().find(is_same) {
+            return Ok(shape.clone());
+        }
+        let until = run.stopped_at.unwrap_or(now);
         let whole = (until.0 - run.started_at.0).max(1);
         let width_ms = (whole / POINTS as i64 + 1).max(1);
         let stretches = self.reader.stretches(run.row, run.started_at, width_ms, POINTS)?;
-        Ok(Shape { from: run.started_at, whole, width_ms, stretches })
+        let shape = Shape {
+            of: (run.row, run.details.redrive_count),
+            has_ended: run.stopped_at.is_some(),
+            read_at: now,
+            from: run.started_at,
+            whole,
+            width_ms,
+            stretches,
+        };
+        let mut shapes = locked(&self.shapes);
+        shapes.retain(|there| there.of.0 != run.row);
+        shapes.push_back(shape.clone());
+        if shapes.len() > SHAPES_MAX {
+            shapes.pop_front();
+        }
+        Ok(shape)
     }
 
     fn counts_part(&self, run: &MapRunRecord, shape: &Shape) -> Html {
@@ -385,7 +412,12 @@ pub(super) fn first_failure(run: MapRunRow) -> Listing {
 }
 
 /// A map run over time.
-struct Shape {
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    /// Which map run, and how often it was redriven.
+    of: (MapRunRow, u32),
+    has_ended: bool,
+    read_at: Timestamp,
     from: Timestamp,
     whole: i64,
     width_ms: i64,

@@ -9,6 +9,7 @@
 
 mod assets;
 mod compare;
+mod cost;
 mod execution;
 mod executions;
 mod functions;
@@ -27,11 +28,12 @@ mod words;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
 use starmap_asl::Timestamp;
 use starmap_engine::Engine;
+use starmap_engine::billing::Prices;
 use starmap_engine::clock::Clock;
 use starmap_engine::journal::{self, ExecutionId, ExecutionRecord, Reader};
 use starmap_engine::registry::{Revision, RevisionRow};
@@ -92,6 +94,9 @@ pub struct Console {
     token: String,
     followed: Mutex<VecDeque<(ExecutionId, Arc<Mutex<Progress>>)>>,
     graphs: Mutex<HashMap<RevisionRow, Arc<Result<Graph, String>>>>,
+    shapes: Mutex<VecDeque<map_run::Shape>>,
+    bills: Mutex<VecDeque<cost::Kept>>,
+    prices: OnceLock<Prices>,
     stopping: watch::Sender<bool>,
 }
 
@@ -120,6 +125,9 @@ impl Console {
             token: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
             followed: Mutex::default(),
             graphs: Mutex::default(),
+            shapes: Mutex::default(),
+            bills: Mutex::default(),
+            prices: OnceLock::new(),
             stopping: watch::Sender::new(false),
         })
     }

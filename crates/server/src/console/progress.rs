@@ -88,8 +88,18 @@ impl Progress {
             "ExecutionRedriven" => return self.reopen(),
             _ => {}
         }
+        // What ends a container is led to by the last of what was in it.
+        let named = || row.details.get("name").and_then(Value::as_str).unwrap_or_default();
         let index = match name {
             "MapRunRedriven" => self.visit_of_run(&row.details).unwrap_or(index),
+            "MapStateSucceeded" | "MapStateFailed" | "MapStateAborted" => self.open(index, |visit| visit.kind == "Map"),
+            "ParallelStateSucceeded" | "ParallelStateFailed" | "ParallelStateAborted" => {
+                self.open(index, |visit| visit.kind == "Parallel")
+            }
+            "MapIterationSucceeded" | "MapIterationFailed" | "MapIterationAborted" => {
+                return self.count_iteration(index, name);
+            }
+            _ if name.ends_with("StateExited") => self.open(index, |visit| visit.state == named()),
             _ => index,
         };
         let Some(visit) = self.visits.get_mut(index as usize) else { return index };
@@ -118,10 +128,6 @@ impl Progress {
                 let length = row.details.get("length").and_then(Value::as_u64).unwrap_or(0);
                 (visit.items, visit.error) = (Some([length, 0, 0, 0]), None);
                 goes_on(visit);
-            }
-            "MapIterationSucceeded" | "MapIterationFailed" | "MapIterationAborted" => {
-                // These belong to the Map when nothing was entered in between; else to the last state of the iteration.
-                self.count_iteration(index, name);
             }
             "LambdaFunctionSucceeded"
             | "TaskSucceeded"
@@ -175,19 +181,29 @@ impl Progress {
         index
     }
 
-    /// Counts an iteration at the Map that it is one of: the nearest visit before with items that are not all counted.
-    fn count_iteration(&mut self, index: u32, name: &str) {
-        let from = (index as usize).min(self.visits.len().saturating_sub(1));
-        let open = |visit: &&mut Visit| {
+    /// The visit itself, or the last one before that has not been left.
+    fn open(&self, index: u32, is_it: impl Fn(&Visit) -> bool) -> u32 {
+        let until = self.visits.len().min((index as usize).saturating_add(1));
+        let found = self.visits[..until].iter().rposition(|visit| visit.exited.is_none() && is_it(visit));
+        found.and_then(|found| u32::try_from(found).ok()).unwrap_or(index)
+    }
+
+    /// Counts an iteration at the Map that it is one of, the last visit before with items that are not all counted; the
+    /// event belongs to that.
+    fn count_iteration(&mut self, index: u32, name: &str) -> u32 {
+        let is_counting = |visit: &Visit| {
             visit.items.is_some_and(|[length, succeeded, failed, aborted]| succeeded + failed + aborted < length)
         };
-        let Some(visit) = self.visits[..=from].iter_mut().rev().find(open) else { return };
-        let Some(items) = &mut visit.items else { return };
+        let index = self.open(index, is_counting);
+        let Some(items) = self.visits.get_mut(index as usize).and_then(|visit| visit.items.as_mut()) else {
+            return index;
+        };
         match name {
             "MapIterationSucceeded" => items[1] += 1,
             "MapIterationFailed" => items[2] += 1,
             _ => items[3] += 1,
         }
+        index
     }
 
     /// Whatever was open when the execution ended, ended with it.
@@ -327,6 +343,26 @@ mod tests {
         ]);
         assert_eq!(["A", "W"].map(|state| failed.mark(state)), [Mark::Failed, Mark::Cancelled]);
         assert!(failed.has_ended);
+    }
+
+    #[test]
+    fn branches_end_their_parallel() {
+        let parallel = follow(&[
+            (0, "ExecutionStarted", json!({})),
+            (0, "ParallelStateEntered", json!({ "name": "P" })),
+            (2, "ParallelStateStarted", json!({})),
+            (3, "PassStateEntered", json!({ "name": "A" })),
+            (4, "PassStateExited", json!({ "name": "A" })),
+            (3, "PassStateEntered", json!({ "name": "B" })),
+            (6, "PassStateExited", json!({ "name": "B" })),
+            (7, "ParallelStateSucceeded", json!({})),
+            (8, "ParallelStateExited", json!({ "name": "P" })),
+            (9, "PassStateEntered", json!({ "name": "C" })),
+        ]);
+        let marks = ["P", "A", "B", "C"].map(|state| parallel.mark(state));
+        assert_eq!(marks, [Mark::Succeeded, Mark::Succeeded, Mark::Succeeded, Mark::InProgress]);
+        assert_eq!((parallel.step_of(8), parallel.step_of(9)), (Some("P"), Some("P")));
+        assert!(parallel.is_taken("P", "A") && parallel.is_taken("P", "C") && !parallel.is_taken("B", "C"));
     }
 
     #[test]

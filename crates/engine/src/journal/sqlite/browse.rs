@@ -5,7 +5,7 @@ use rusqlite::{params, params_from_iter};
 use starmap_asl::Timestamp;
 
 use super::{EXECUTION_SUMMARY, SqliteReader, bounded, execution_summary, invocation, limit_of, status};
-use crate::journal::browse::{FAILURES, FailureGroup, Listing, ListingPage, Order, Stretch};
+use crate::journal::browse::{FAILURES, FailureGroup, Listing, ListingPage, Order, Stretch, stretch_of};
 use crate::journal::{Error, ExecutionId, ExecutionsOf, InvocationRow, MapRunRow, Status};
 
 /// Beside the schema proper, because journals of its first versions lack them. Partial, so that a child costs as few
@@ -17,8 +17,8 @@ CREATE INDEX IF NOT EXISTS executions_failed ON executions (map_run, item_index)
   WHERE map_run IS NOT NULL AND status IN ('FAILED', 'TIMED_OUT', 'ABORTED');
 CREATE INDEX IF NOT EXISTS executions_running ON executions (map_run, item_index) \
   WHERE map_run IS NOT NULL AND stopped_at IS NULL;
-CREATE INDEX IF NOT EXISTS executions_by_duration \
-  ON executions (map_run, stopped_at - started_at, status, started_at, stopped_at) \
+CREATE INDEX IF NOT EXISTS executions_by_time \
+  ON executions (map_run, stopped_at - started_at, id, status, started_at, stopped_at) \
   WHERE map_run IS NOT NULL AND stopped_at IS NOT NULL;
 ";
 
@@ -134,38 +134,41 @@ impl SqliteReader {
         count: usize,
     ) -> Result<Vec<Stretch>, Error> {
         let mut stretches = vec![Stretch::default(); count];
+        let width_ms = width_ms.max(1);
         // Those that ended, from the index alone; and the few that run.
         let ended = "map_run = ?1 AND map_run IS NOT NULL AND stopped_at IS NOT NULL";
-        for (column, condition) in [
-            ("started_at", ended.to_owned()),
-            ("stopped_at", ended.to_owned()),
-            ("started_at", format!("map_run = ?1 AND {IS_RUNNING}")),
-        ] {
-            let sql = format!("SELECT ({column} - ?2) / ?3, count(*) FROM executions WHERE {condition} GROUP BY 1");
-            let rows = self.select(&sql, params![map_run.0, from.0, width_ms.max(1)], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
-            })?;
-            for (index, found) in rows {
-                let Some(stretch) = usize::try_from(index).ok().and_then(|index| stretches.get_mut(index)) else {
-                    continue;
-                };
-                match column {
-                    "started_at" => stretch.started += found,
-                    _ => stretch.ended += found,
+        let running = format!("map_run = ?1 AND {IS_RUNNING}");
+        for condition in [ended, &running] {
+            let sql = format!("SELECT started_at, stopped_at FROM executions WHERE {condition}");
+            self.with_connection("reading the times of a map run", |connection| {
+                let mut statement = connection.prepare_cached(&sql)?;
+                let mut rows = statement.query(params![map_run.0])?;
+                while let Some(row) = rows.next()? {
+                    let (started_at, stopped_at): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+                    if let Some(stretch) = stretch_of(&mut stretches, from, width_ms, Timestamp(started_at)) {
+                        stretch.started += 1;
+                    }
+                    let stopped = stopped_at.and_then(|at| stretch_of(&mut stretches, from, width_ms, Timestamp(at)));
+                    if let Some(stretch) = stopped {
+                        stretch.ended += 1;
+                    }
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(stretches)
     }
 
     pub(super) fn last_invocations(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<InvocationRow>, Error> {
+        // In the order of the index on children, so that it ends as soon as there are enough.
         let sql = format!(
-            "SELECT {} FROM invocations JOIN executions child ON child.id = invocations.execution \
-             WHERE child.map_run = ?1 ORDER BY invocations.rowid DESC LIMIT ?2",
+            "SELECT {} FROM executions child JOIN invocations ON child.id = invocations.execution \
+             WHERE child.map_run = ?1 ORDER BY child.item_index DESC, invocations.rowid DESC LIMIT ?2",
             super::INVOCATION
         );
         let mut found = self.select(&sql, params![map_run.0, limit_of(limit)], invocation)?;
         found.reverse();
+        found.sort_by_key(|row| row.at);
         Ok(found)
     }
 

@@ -3,7 +3,7 @@
 
 use super::Graph;
 use super::layout::{HEADER_HEIGHT, Placed, PlacedBox, STATE_HEIGHT, TERMINAL_HEIGHT};
-use super::model::{Node, Scope, shortened};
+use super::model::{Edge, Node, Scope, shortened};
 use crate::console::html::{Html, html, put};
 use crate::console::words::{self, Mark};
 
@@ -69,9 +69,13 @@ impl Graph {
 
 fn draw_scope(svg: &mut Html, scope: &Scope, placed: &Placed, (x, y): (f64, f64), picture: &Picture<'_>) {
     put!(svg, "<g transform=\"translate({} {})\">", one(x), one(y));
-    for (edge, arrow) in scope.edges.iter().zip(&placed.arrows) {
-        let (from, to) = (&scope.nodes[edge.from], &scope.nodes[edge.to]);
-        let is_taken = picture.is_live && (picture.is_taken)(&from.name, &to.name);
+    let is_taken =
+        |edge: &Edge| picture.is_live && (picture.is_taken)(&scope.nodes[edge.from].name, &scope.nodes[edge.to].name);
+    let mut edges: Vec<_> =
+        scope.edges.iter().zip(&placed.arrows).map(|(edge, arrow)| (is_taken(edge), edge, arrow)).collect();
+    // The ways that were taken over those that were not.
+    edges.sort_by_key(|(is_taken, ..)| *is_taken);
+    for (is_taken, edge, arrow) in edges {
         let class = match (edge.is_catch, is_taken) {
             (true, true) => "edge catch taken",
             (true, false) => "edge catch",
