@@ -116,6 +116,7 @@ try {
     await page.locator(".is-ok > a > .name", { hasText: name }).waitFor();
   }
   assert.equal(await page.locator(".terminal.reached").count(), 2);
+  assert.equal(await page.locator(".state.is-none > a > .name", { hasText: "Cloudy" }).count(), 1, "no item was cloudy");
   await picture("execution-parallel", { fullPage: true });
 
   step("another one is started from its input, stopped, redriven and stopped again");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use starmap_engine::INPUT_TEXT;
 use starmap_engine::core::not_redrivable;
-use starmap_engine::journal::{Counts as RunCounts, ExecutionRecord, MapRunRecord, Status};
+use starmap_engine::journal::{Counts as RunCounts, ExecutionId, ExecutionRecord, MapRunRecord, Status};
 use starmap_engine::registry::Revision;
 
 use super::cost::dollars;
@@ -21,6 +21,9 @@ use super::{Console, Failure, json as values};
 
 /// Events of a page.
 const EVENTS: u64 = 100;
+/// Children of a map run that stand for all of them in a picture, and how far they are followed.
+const SAMPLES: usize = 8;
+const SAMPLE_EVENTS: usize = 200;
 /// Attempts whose logs are a link away.
 const LOGS_MAX: usize = 3;
 /// States of a page of the table.
@@ -287,29 +290,15 @@ impl Console {
         };
         let runs = self.reader.map_runs(record.id)?;
         let chosen = request.query.get("state");
-        // What happened in a Distributed Map that failed, its first item that did knows.
-        let mut examples = Vec::new();
-        for run in runs.iter().filter(|run| run.status != Status::Running && run.status != Status::Succeeded) {
-            if let Some(first) = self.reader.listing(&super::map_run::first_failure(run.row))?.rows.first() {
-                let names = graph.states_in(&run.state);
-                let marks = self.progress(first.id, |progress| {
-                    names.iter().map(|name| ((*name).to_owned(), progress.mark(name))).collect::<Vec<_>>()
-                })?;
-                examples.extend(marks);
-            }
-        }
+        let samples = self.samples(&runs)?;
         self.progress(record.id, |progress| {
-            let look = |name: &str| {
-                let mut look = look(progress, &runs, graph, record.status, name);
-                if let Some((_, mark)) = examples.iter().rev().find(|(there, _)| there == name).filter(|_| progress.state(name).is_none()) {
-                    look.mark = *mark;
-                }
-                look
-            };
+            let look = |name: &str| look(progress, &runs, &samples, record.status, name);
             let link = |name: &str| format!("{own}{}", Pairs::default().with("state", name).to_query());
             let picture = Picture {
                 look: &look,
-                is_taken: &|from, to| progress.is_taken(from, to) || to == "End" && record.status == Status::Succeeded && progress.visits.last().is_some_and(|visit| visit.state == from),
+                is_taken: &|from, to| {
+                    progress.is_taken(from, to) || samples.iter().any(|sample| sample.is_taken(from, to))
+                },
                 link: &link,
                 selected: chosen,
                 is_live: true,
@@ -321,9 +310,31 @@ impl Console {
                 Some(name) => html.add(&self.state_panel(record, revision, progress, &runs, name, own)),
                 None => put!(html, "<h2>States</h2><p class=\"note\">Choose a state for its input, output and errors.</p>{}", state_list(graph, &look, &link)),
             };
-            put!(html, "</aside>{}</div>", legend());
+            put!(html, "</aside><div class=\"below\">{}", legend());
+            if !samples.is_empty() {
+                put!(html, "<p class=\"note\">Inside of a Distributed Map: what some of its items have done, and the first that failed.</p>");
+            }
+            put!(html, "</div></div>");
             html
         })
+    }
+
+    /// What some children of the map runs have done: the first ones, some that run, and the first that failed.
+    fn samples(&self, runs: &[MapRunRecord]) -> Result<Vec<Progress>, Failure> {
+        let mut samples = Vec::new();
+        for run in runs {
+            let mut ids: Vec<ExecutionId> =
+                self.reader.children_page(run.row, None, SAMPLES)?.into_iter().map(|record| record.id).collect();
+            for listing in [super::map_run::first_failure(run.row), super::map_run::running(run.row, SAMPLES)] {
+                ids.extend(self.reader.listing(&listing)?.rows.into_iter().map(|row| row.id));
+            }
+            for id in ids {
+                let mut progress = Progress::default();
+                progress.follow(&self.reader.history(id, 0, SAMPLE_EVENTS)?);
+                samples.push(progress);
+            }
+        }
+        Ok(samples)
     }
 
     fn state_panel(
@@ -532,14 +543,13 @@ impl Console {
 }
 
 /// What a state looks like now.
-fn look(progress: &Progress, runs: &[MapRunRecord], graph: &super::graph::Graph, status: Status, name: &str) -> Look {
+fn look(progress: &Progress, runs: &[MapRunRecord], samples: &[Progress], status: Status, name: &str) -> Look {
     if name == "Start" || name == "End" {
         return Look { mark: progress.terminal(name, status), note: String::new(), counts: None };
     }
     let Some((count, visit)) = progress.state(name) else {
-        // What is in a Distributed Map happens in its children: it looks as the map run does.
-        let run = runs.iter().rev().find(|run| graph.states_in(&run.state).contains(&name));
-        let mark = run.map_or(Mark::NotStarted, |run| run_mark(run));
+        // What is in a Distributed Map happens in its children.
+        let mark = samples.iter().map(|sample| sample.mark(name)).max().unwrap_or(Mark::NotStarted);
         return Look { mark, note: String::new(), counts: None };
     };
     let run = visit.map_run.as_ref().and_then(|arn| runs.iter().find(|run| run.arn == *arn));
@@ -556,13 +566,6 @@ fn look(progress: &Progress, runs: &[MapRunRecord], graph: &super::graph::Graph,
         (count, _) => format!("entered {} times", words::count(count)),
     };
     Look { mark: progress.mark(name), note, counts }
-}
-
-fn run_mark(run: &MapRunRecord) -> Mark {
-    match run.status {
-        Status::Succeeded if run.details.counts.items.failed > 0 => Mark::Caught,
-        status => Mark::of(status),
-    }
 }
 
 pub(super) fn counts_of(counts: &RunCounts) -> Counts {

@@ -411,6 +411,11 @@ pub(super) fn first_failure(run: MapRunRow) -> Listing {
     }
 }
 
+/// Children that run, by item.
+pub(super) fn running(run: MapRunRow, limit: usize) -> Listing {
+    Listing { statuses: vec![Status::Running], limit, ..first_failure(run) }
+}
+
 /// A map run over time.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {

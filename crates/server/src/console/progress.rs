@@ -210,19 +210,17 @@ impl Progress {
     fn end(&mut self, row: &HistoryRow, mark: Option<Mark>) {
         self.has_ended = true;
         let failed_in = self.visit_at(row.previous_id);
-        let Some(mark) = mark else {
-            self.taken.extend(self.visits.last().map(|last| (last.state.clone(), "End".to_owned())));
-            return;
-        };
+        let last = self.visits.get(failed_in as usize).or(self.visits.last());
+        if mark != Some(Mark::Cancelled) {
+            self.taken.extend(last.map(|last| (last.state.clone(), "End".to_owned())));
+        }
+        let Some(mark) = mark else { return };
         for (index, visit) in self.visits.iter_mut().enumerate().filter(|(_, visit)| visit.exited.is_none()) {
             let is_to_blame = visit.error.is_some() || index as u32 == failed_in;
             if visit.mark == Mark::InProgress {
                 visit.exited_at = Some(row.at);
                 visit.mark = if is_to_blame && mark == Mark::Failed { Mark::Failed } else { Mark::Cancelled };
             }
-        }
-        if mark == Mark::Failed {
-            self.taken.extend(self.visits.last().map(|last| (last.state.clone(), "End".to_owned())));
         }
     }
 
@@ -357,12 +355,12 @@ mod tests {
             (6, "PassStateExited", json!({ "name": "B" })),
             (7, "ParallelStateSucceeded", json!({})),
             (8, "ParallelStateExited", json!({ "name": "P" })),
-            (9, "PassStateEntered", json!({ "name": "C" })),
+            (9, "ExecutionSucceeded", json!({})),
         ]);
         let marks = ["P", "A", "B", "C"].map(|state| parallel.mark(state));
-        assert_eq!(marks, [Mark::Succeeded, Mark::Succeeded, Mark::Succeeded, Mark::InProgress]);
+        assert_eq!(marks, [Mark::Succeeded, Mark::Succeeded, Mark::Succeeded, Mark::NotStarted]);
         assert_eq!((parallel.step_of(8), parallel.step_of(9)), (Some("P"), Some("P")));
-        assert!(parallel.is_taken("P", "A") && parallel.is_taken("P", "C") && !parallel.is_taken("B", "C"));
+        assert!(parallel.is_taken("P", "A") && parallel.is_taken("P", "End") && !parallel.is_taken("B", "End"));
     }
 
     #[test]

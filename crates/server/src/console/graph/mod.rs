@@ -33,15 +33,4 @@ impl Graph {
         self.scope.each_state(&mut |node| found.push((node.name.as_str(), node.kind.as_str())));
         found
     }
-
-    /// The states inside of a Map or Parallel state.
-    pub(in crate::console) fn states_in(&self, name: &str) -> Vec<&str> {
-        let mut found = Vec::new();
-        self.scope.each_state(&mut |node| {
-            if node.name == name {
-                node.inner.iter().for_each(|scope| scope.each_state(&mut |inner| found.push(inner.name.as_str())));
-            }
-        });
-        found
-    }
 }
