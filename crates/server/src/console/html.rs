@@ -144,7 +144,6 @@ pub(super) use html;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn what_is_put_in_is_text() {
