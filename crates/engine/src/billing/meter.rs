@@ -170,7 +170,7 @@ impl Meter {
                     EventKind::TaskScheduled { resource, .. } => Some(resource.arn()),
                     _ => None,
                 };
-                self.happened(*execution, event.previous_id, event.kind.name(), state, resource.as_deref());
+                self.happened(*execution, event.previous_id, event.kind.name(), state, resource);
             }
             Write::Invocation(row) => self.invoked(row),
             Write::ExecutionEnded { execution, at, .. } => self.ended(*execution, at.0),

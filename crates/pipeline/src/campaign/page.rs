@@ -10,6 +10,9 @@ use crate::report::text::{count, escape, number, seconds};
 /// A key that was swept: name, how an axis calls it, and a run's place on it.
 type Axis = (&'static str, &'static str, fn(&Figures) -> f64);
 
+/// A cell of a table: decimals, value.
+type Cell = (usize, fn(&Figures) -> Option<f64>);
+
 const AXES: [Axis; 6] = [
     ("Partition size", "partition (MB)", |run| run.legacy.partition_mb),
     ("Data size", "data (GiB)", |run| (run.data_gib() * 1e3).round() / 1e3),
@@ -222,7 +225,7 @@ fn cold_and_warm(page: &mut String, campaign: &Campaign) {
             index + 1,
             escape(&configuration.label())
         );
-        let cells: [(usize, fn(&Figures) -> Option<f64>); 7] = [
+        let cells: [Cell; 7] = [
             (0, |run| Some(run.cold?.count as f64)),
             (3, |run| Some(run.cold?.p50)),
             (3, |run| Some(run.cold?.max)),

@@ -92,8 +92,11 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// The columns of the published table: name, decimals, value.
-pub(super) const LEGACY: [(&str, usize, fn(&Figures) -> f64); 8] = [
+/// A column: name, decimals, value.
+type Column = (&'static str, usize, fn(&Figures) -> f64);
+
+/// The columns of the published table.
+pub(super) const LEGACY: [Column; 8] = [
     ("Partition (MB)", 1, |run| run.legacy.partition_mb),
     ("Lambda/File Limit", 0, |run| run.legacy.files as f64),
     ("Avg Runtime (s)", 4, |run| run.legacy.runtime_s_mean),

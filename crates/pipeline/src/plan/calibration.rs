@@ -146,9 +146,9 @@ fn solve(rows: &[Observation], used: [bool; 5]) -> Option<[f64; 5]> {
         for row in 0..n {
             if row != pivot {
                 let factor = matrix[row][pivot] / matrix[pivot][pivot];
-                for column in pivot..=n {
-                    let value = matrix[pivot][column];
-                    matrix[row][column] -= factor * value;
+                let above = matrix[pivot].clone();
+                for (value, above) in matrix[row].iter_mut().zip(above).skip(pivot) {
+                    *value -= factor * above;
                 }
             }
         }
