@@ -48,7 +48,7 @@ impl Console {
 /// A number of dollars, of which there are usually few.
 pub(super) fn dollars(usd: f64) -> Html {
     let text = match usd {
-        usd if usd == 0.0 => "$0".to_owned(),
+        0.0 => "$0".to_owned(),
         usd if usd < 0.01 => format!("${usd:.6}"),
         usd if usd < 1.0 => format!("${usd:.4}"),
         usd => format!("${usd:.2}"),

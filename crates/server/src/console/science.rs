@@ -233,7 +233,7 @@ fn shown(found: &Findings) -> Html {
 /// Four figures that count.
 pub(super) fn figure(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v < 1e-3 => format!("{value:.2e}"),
         v if v < 10.0 => format!("{value:.4}"),
         v if v < 1e3 => format!("{value:.1}"),
