@@ -37,6 +37,7 @@ def main():
     parser.add_argument("--distinct", type=int, help="make only so many, and link them under further names [default: all]")
     parser.add_argument("--concurrency", type=int, default=os.cpu_count())
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16", "int8"])
+    parser.add_argument("--force-precision", action="store_true", help="whatever it changes: random weights are sensitive")
     parser.add_argument("--kill-every", type=float, default=20.0, help="mean seconds between kills in the second run")
     parser.add_argument("--seed", type=int, default=1, help="of the sky and of the kills")
     arguments = parser.parse_args()
@@ -95,6 +96,7 @@ def run(arguments, kind, killer):
         "bucket": "sky", "file_limit": str(arguments.partitions), "batch_size": 256, "object_type": "file",
         "S3_object_name": "models/full.safetensors", "script": "inference.py", "result_path": results,
         "data_bucket": "sky", "data_prefix": "25MB", "precision": arguments.precision,
+        "force_precision": arguments.force_precision,
     }
     path = arguments.out / f"{kind}.json"
     path.write_text(json.dumps(payload, indent=2))

@@ -100,7 +100,8 @@ fn console() -> anyhow::Result<()> {
     if run(install).is_err() {
         return without_browser("npm could not install what it is driven with");
     }
-    cargo(&["build", "--release", "--workspace", "--bin", "starmap"])?;
+    // The program that the tests have just used: building it by itself, without what they need, builds everything anew.
+    cargo(&["test", "--release", "--workspace", "--no-run", "--quiet"])?;
     let mut story = Command::new("node");
     story.arg("story.mjs").current_dir(&folder).env("CHROMIUM", chromium);
     story.env("STARMAP", root().join("target/release/starmap"));
