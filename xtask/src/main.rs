@@ -94,6 +94,9 @@ fn console() -> anyhow::Result<()> {
     if !missing.is_empty() {
         return without_browser(&format!("there is no {}", missing.join(" and no ")));
     }
+    if !starts(&chromium) {
+        return without_browser(&format!("{chromium} does not start"));
+    }
     let folder = root().join("console-tests");
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
@@ -108,6 +111,20 @@ fn console() -> anyhow::Result<()> {
     run(story)
 }
 
+/// Whether the browser shows an empty page.
+fn starts(chromium: &str) -> bool {
+    let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"];
+    let profile = std::env::temp_dir().join(format!("starmap-chromium-{}", std::process::id()));
+    let page = Command::new(chromium)
+        .args(flags)
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg("about:blank")
+        .output();
+    // It is a temporary folder: one that stays is no fault.
+    drop(std::fs::remove_dir_all(&profile));
+    page.is_ok_and(|page| page.status.success() && page.stdout.starts_with(b"<html>"))
+}
+
 /// Debian's browser, where this is a machine that is made anew for every check: nothing is installed on anybody's own.
 fn install_chromium() {
     if std::env::var_os("CI").is_none() {
@@ -119,7 +136,7 @@ fn install_chromium() {
         run(command)
     };
     let installed = apt(&["-qq", "update"])
-        .and_then(|()| apt(&["-qq", "-y", "-o=Dpkg::Use-Pty=0", "install", "--no-install-recommends", "chromium"]));
+        .and_then(|()| apt(&["-qq", "-y", "install", "--no-install-recommends", "chromium", "fonts-liberation"]));
     if let Err(error) = installed {
         eprintln!("xtask: chromium was not installed: {error:#}");
     }
