@@ -924,3 +924,23 @@ fn optional_json(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Value>
 fn conversion(column: usize, reason: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `tests/power_cut.rs` takes for granted: an acknowledged batch has been synced.
+    #[test]
+    fn a_commit_is_synced_before_it_is_acknowledged() {
+        const FULL: i64 = 2;
+        let folder = tempfile::tempdir().unwrap();
+        // Both ways to prepare a file: a new one and one that is there.
+        for _ in 0..2 {
+            let journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
+            let pragma =
+                |name| journal.connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+            assert_eq!(pragma("synchronous").unwrap(), FULL.into());
+            assert_eq!(pragma("journal_mode").unwrap(), "wal".to_owned().into());
+        }
+    }
+}

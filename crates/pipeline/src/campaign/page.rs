@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::chart::{SERIES_MAX, Series, chart, legend};
 use super::figures::{Campaign, Configuration, Figures, Spread, Value};
-use super::tables::{LEGACY, OURS, published_rows, spread};
+use super::tables::{LEGACY, OURS, published_figures, published_rows, spread, told};
 use crate::report::text::{count, escape, number, seconds};
 
 /// A key that was swept: name, how an axis calls it, and a run's place on it.
@@ -298,21 +298,9 @@ fn published(page: &mut String, campaign: &Campaign) {
         );
     }
     for row in published_rows(campaign) {
-        let figures = [
-            (row.partition_mb, 1),
-            (row.files.or(row.world_size), 0),
-            (row.runtime_s, 4),
-            (row.memory_mb, 2),
-            (row.data_gb, 2),
-            (row.cost_usd, 4),
-            (row.throughput, 4),
-            (row.batch, 0),
-            (row.wall_s, 1),
-        ];
         page.push_str("<tr>");
-        for (figure, decimals) in figures {
-            let told = figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.decimals$}"));
-            let _ = write!(page, "<td class=\"n\">{told}</td>");
+        for (figure, decimals) in published_figures(row).into_iter().chain([(row.wall_s, 1)]) {
+            let _ = write!(page, "<td class=\"n\">{}</td>", told(figure, decimals));
         }
         let _ = write!(
             page,

@@ -146,6 +146,25 @@ pub(super) fn published_rows(campaign: &Campaign) -> Vec<&'static Row> {
     rows
 }
 
+/// What a published row says in the columns of [`LEGACY`], each with its decimals.
+pub(super) fn published_figures(row: &Row) -> [(Option<f64>, usize); LEGACY.len()] {
+    [
+        (row.partition_mb, 1),
+        (row.files.or(row.world_size), 0),
+        (row.runtime_s, 4),
+        (row.memory_mb, 2),
+        (row.data_gb, 2),
+        (row.cost_usd, 4),
+        (row.throughput, 4),
+        (row.batch, 0),
+    ]
+}
+
+/// A figure that not every row has.
+pub(super) fn told(figure: Option<f64>, decimals: usize) -> String {
+    figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.decimals$}"))
+}
+
 /// The campaign for people who read Markdown.
 pub fn markdown(campaign: &Campaign) -> String {
     let measured = |configuration: &&Configuration| !configuration.runs.is_empty();
@@ -184,22 +203,9 @@ pub fn markdown(campaign: &Campaign) -> String {
         let _ = writeln!(text, " here: {} |", configuration.label());
     }
     for row in published_rows(campaign) {
-        let figures = [
-            (row.partition_mb, 1),
-            (row.files.or(row.world_size), 0),
-            (row.runtime_s, 4),
-            (row.memory_mb, 2),
-            (row.data_gb, 2),
-            (row.cost_usd, 4),
-            (row.throughput, 4),
-            (row.batch, 0),
-        ];
         text.push('|');
-        for (figure, decimals) in figures {
-            let _ = match figure {
-                Some(figure) => write!(text, " {figure:.decimals$} |"),
-                None => write!(text, " – |"),
-            };
+        for (figure, decimals) in published_figures(row) {
+            let _ = write!(text, " {} |", told(figure, decimals));
         }
         let remark = row.remark().replace('|', "/");
         let _ = writeln!(text, " row {}, {}: {}; {remark} |", row.row_id, row.team, row.table);
