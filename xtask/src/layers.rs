@@ -8,23 +8,24 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 /// Every crate, and the crates of ours that it may import.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("asl", &["jsonata"]),
     ("jsonata", &[]),
     ("engine", &["asl"]),
     ("workers", &["engine"]),
-    ("server", &["asl", "engine", "sigv4", "workers"]),
+    ("iam", &[]),
+    ("server", &["asl", "engine", "iam", "sigv4", "workers"]),
     ("sigv4", &[]),
     ("kernels", &[]),
     ("astromae", &["kernels"]),
     ("partitions", &[]),
     ("sky", &[]),
     ("pipeline", &["astromae", "partitions"]),
-    ("cli", &["asl", "engine", "server", "sigv4", "workers", "astromae", "partitions", "sky", "pipeline"]),
+    ("cli", &["asl", "engine", "iam", "server", "sigv4", "workers", "astromae", "partitions", "sky", "pipeline"]),
 ];
 
 /// Crates that compute and nothing else.
-const PURE: [&str; 7] = ["asl", "jsonata", "kernels", "astromae", "partitions", "sigv4", "sky"];
+const PURE: [&str; 8] = ["asl", "iam", "jsonata", "kernels", "astromae", "partitions", "sigv4", "sky"];
 
 /// What has no place below a pure crate.
 const IMPURE: [&str; 6] = ["tokio", "hyper", "object_store", "reqwest", "rusqlite", "tracing"];
