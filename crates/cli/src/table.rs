@@ -51,6 +51,10 @@ pub fn of(summary: &Summary) -> String {
     row("item", format!("p50 {:.2} s, p95 {:.2} s, max {:.2} s", total.p50, total.p95, total.max));
     let allocated = summary.memory.allocated_mib.map(|mib| format!(" of {mib} MiB")).unwrap_or_default();
     row("memory", format!("peak {:.0} MiB{allocated} per worker", summary.memory.peak_rss_mib.max));
+    let retries = summary.storage_retries;
+    if retries.total() > 0 {
+        row("storage", format!("{} requests repeated ({})", retries.total(), retries.told()));
+    }
     if let Some(execution) = &summary.execution {
         let failed = execution.attempts_failed;
         row(

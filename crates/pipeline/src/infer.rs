@@ -24,7 +24,7 @@ use crate::payload::{BadPixels, Item, keys_to_json};
 use crate::predictions::{FLAG_NO_REDSHIFT, FLAG_NOT_FINITE, Prediction, Provenance, Writer};
 use crate::process;
 use crate::results::{Manifest, Phases, PredictionsFile, RankResult, names};
-use crate::store::{Store, url};
+use crate::store::{Retries, Store, url};
 
 /// Galaxies that are read at once: 5.2 MB of pixels, and as many as the wide layers of the model take together.
 const ROWS_AT_ONCE: usize = 256;
@@ -71,7 +71,7 @@ impl Worker {
     /// # Errors
     /// Whatever is wrong with the item, the model, its partitions or the storage.
     pub async fn infer(&self, payload: &Value) -> Result<Value, Error> {
-        let begun = Begun::now(!self.is_warm.swap(true, Ordering::Relaxed));
+        let begun = Begun::now(!self.is_warm.swap(true, Ordering::Relaxed), self.store.retries());
         let item = Item::parse(payload)?;
         let run_id = match &item.run_id {
             Some(run_id) => run_id.clone(),
@@ -128,6 +128,7 @@ impl Worker {
             galaxies = result.rows,
             duration_ms = result.phases.total * 1e3,
             cold = result.cold,
+            storage_retries = result.storage_retries.total(),
             "rank done"
         );
         Ok(answer(&item, &result))
@@ -252,6 +253,7 @@ impl Worker {
             inferring_to: computed.inferring_to,
             finished_at: process::now_ms(),
             galaxies_per_s: per_s(rows, total),
+            storage_retries: self.store.retries().since(begun.retries),
             precision: item.precision.name().to_owned(),
             kernels: self.identity.loader.kernels.name().to_owned(),
             created_by: crate::CREATED_BY.to_owned(),
@@ -274,14 +276,15 @@ struct Begun {
     at: Instant,
     at_ms: f64,
     cpu_seconds: f64,
+    retries: Retries,
     cold: bool,
 }
 
 impl Begun {
-    fn now(cold: bool) -> Self {
+    fn now(cold: bool, retries: Retries) -> Self {
         // A cold process's CPU time since its start belongs to its first item.
         let cpu_seconds = if cold { 0.0 } else { process::cpu_seconds() };
-        Self { at: Instant::now(), at_ms: process::now_ms(), cpu_seconds, cold }
+        Self { at: Instant::now(), at_ms: process::now_ms(), cpu_seconds, retries, cold }
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::calibrate::Calibration;
 use crate::payload::{KeyList, keys_to_json};
 use crate::repair::Repaired;
+use crate::store::Retries;
 
 /// Names of the objects under a result path.
 pub mod names {
@@ -278,6 +279,9 @@ pub struct RankResult {
     pub finished_at: f64,
     /// Galaxies per second of `phases.total`.
     pub galaxies_per_s: f64,
+    /// Requests to S3 of this invocation that failed and were repeated, up to this file.
+    #[serde(default)]
+    pub storage_retries: Retries,
     /// In how many bits the model's large layers multiplied.
     #[serde(default = "full")]
     pub precision: String,

@@ -8,6 +8,7 @@ use crate::quality::Quality;
 use crate::requests::{ByFunction, partition_reads};
 use crate::results::{ModelFile, Plan, PredictionsFile, RankResult, full};
 use crate::statistics::{Statistics, covered};
+use crate::store::Retries;
 
 /// Version of the format; grows when the meaning of a key changes.
 pub const FORMAT: u32 = 1;
@@ -72,6 +73,9 @@ pub struct Summary {
     /// Requests to object storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<ByFunction>,
+    /// Requests to S3 that failed and were repeated, by all ranks together.
+    #[serde(default)]
+    pub storage_retries: Retries,
     /// What the run would have cost on AWS; known once the run has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsCost>,
@@ -276,6 +280,7 @@ impl Summary {
             },
             legacy: Legacy::of(plan, ranks, data_bytes)?,
             requests: Some(requests(plan, ranks)),
+            storage_retries: ranks.iter().fold(Retries::default(), |sum, rank| sum.and(rank.storage_retries)),
             aws: None,
             execution: None,
         })
@@ -395,6 +400,7 @@ pub(crate) mod tests {
             inferring_to: started_at + phases.total * 1e3 - 50.0,
             finished_at: started_at + phases.total * 1e3,
             galaxies_per_s: 1_278.0 / phases.total,
+            storage_retries: Retries::default(),
             precision: full(),
             kernels: "portable".into(),
             created_by: crate::CREATED_BY.into(),

@@ -26,7 +26,7 @@ use crate::payload::ResultPlace;
 use crate::predictions::{FLAG_NOT_FINITE, Prediction, Reader, Rows};
 use crate::proof::{Defect, Proof, read_manifest, read_results, short};
 use crate::results::{Manifest, PartitionFile, RankResult, names};
-use crate::store::{Source, Store, url};
+use crate::store::{Object, Source, Store, url};
 use crate::summary::Summary;
 
 /// Rows of a partition that are read at once.
@@ -58,6 +58,26 @@ pub struct Verification {
 /// # Errors
 /// Only where the storage fails; what is wrong with the run is in the answer.
 pub async fn verify(store: &Store, place: &ResultPlace) -> Result<Verification, Error> {
+    verify_by(store, place, Depth::All).await
+}
+
+/// Verifies a run's results among themselves, and that its inputs are those that it read still: all of the above but for
+/// reading model and partitions again (of PROOF-7, what their etags say). What is read is what the run wrote.
+///
+/// # Errors
+/// Only where the storage fails; what is wrong with the run is in the answer.
+pub async fn verify_results(store: &Store, place: &ResultPlace) -> Result<Verification, Error> {
+    verify_by(store, place, Depth::Results).await
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Results,
+    All,
+}
+
+async fn verify_by(store: &Store, place: &ResultPlace, depth: Depth) -> Result<Verification, Error> {
     let mut proof = Proof::new(place);
     let mut seen = Verification {
         results: place.to_string(),
@@ -91,6 +111,7 @@ pub async fn verify(store: &Store, place: &ResultPlace) -> Result<Verification, 
         summary,
         proof,
         seen,
+        depth,
     };
     let done = tokio::task::spawn_blocking(move || reading.run(&ranks)).await;
     done.map_err(|error| Error::Internal(format!("verifying ended early: {error}")))?
@@ -206,6 +227,7 @@ struct Reading {
     summary: Option<Summary>,
     proof: Proof,
     seen: Verification,
+    depth: Depth,
 }
 
 impl Reading {
@@ -250,6 +272,12 @@ impl Reading {
             self.proof.missing(format!("{location}: is not there any more"));
             return Ok(());
         };
+        if self.depth == Depth::Results {
+            if !is_still(&object, planned.bytes, &planned.etag) {
+                self.proof.stale(format!("{location}: has changed since the run used it"));
+            }
+            return Ok(());
+        }
         let found = sha256_of(&source).map_err(|error| storage(&location, &error))?;
         self.seen.bytes += object.bytes;
         if found != planned.sha256 {
@@ -309,10 +337,11 @@ impl Reading {
                 self.proof.missing(format!("{location}: is not there any more"));
                 Ok(())
             }
-            Some((object, _)) if (object.bytes, &object.etag) != (read.bytes, &read.etag) => {
+            Some((object, _)) if !is_still(&object, read.bytes, &read.etag) => {
                 self.proof.stale(format!("{location}: has changed since rank {rank} read it"));
                 Ok(())
             }
+            Some(_) if self.depth == Depth::Results => Ok(()),
             Some((object, source)) => {
                 self.seen.bytes += object.bytes;
                 self.seen.partitions += 1;
@@ -335,6 +364,11 @@ impl Reading {
         theirs.for_each(drop);
         compared
     }
+}
+
+/// Whether an object is the one that was read. The quotes of an ETag depend on whether it came over HTTP.
+fn is_still(object: &Object, bytes: u64, etag: &str) -> bool {
+    (object.bytes, object.etag.trim_matches('"')) == (bytes, etag.trim_matches('"'))
 }
 
 /// Reads a partition and compares every row with its prediction; how many there were.

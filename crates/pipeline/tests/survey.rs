@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use starmap_pipeline::predictions::{Prediction, Provenance, Reader, Writer};
 use starmap_pipeline::results::{Manifest, ModelFile, PartitionFile, Phases, Plan, PredictionsFile, RankResult};
-use starmap_pipeline::store::{Store, StoreConfig};
+use starmap_pipeline::store::{Retries, Store, StoreConfig};
 use starmap_pipeline::summarize::summarize;
 
 const RANKS: usize = 516;
@@ -84,6 +84,7 @@ fn result(rank: usize, parquet: &[u8]) -> RankResult {
         inferring_to: started_at + 4.4e3,
         finished_at: started_at + 4.5e3,
         galaxies_per_s: 284.0,
+        storage_retries: Retries::default(),
         precision: "f32".into(),
         kernels: "portable".into(),
         created_by: "test".into(),

@@ -15,6 +15,10 @@ pub enum Fault {
     Silence,
     /// Half of the answer's body, then the end of the connection.
     Truncated,
+    /// This share of the answer's body, in 1/65,536, then the end of the connection.
+    Cut(u16),
+    /// This share of the answer's body, in 1/65,536, then nothing, ever.
+    Stalled(u16),
     /// The answer under another ETag.
     WrongEtag,
     /// The connection ends before an answer.
@@ -57,6 +61,11 @@ impl Proxy {
             }
         });
         Self { endpoint: own, shared }
+    }
+
+    /// How many requests there were.
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::SeqCst)
     }
 
     /// How many requests were harmed.
@@ -102,8 +111,18 @@ impl Shared {
             head = changed(&head, "etag", "\"00000000000000000000000000000000\"");
         }
         client.write_all(head.as_bytes())?;
-        let sent = if fault == Some(Fault::Truncated) { body.len() / 2 } else { body.len() };
-        client.write_all(&body[..sent])
+        let share = |share: u16| body.len() * usize::from(share) / 65_536;
+        let sent = match fault {
+            Some(Fault::Truncated) => body.len() / 2,
+            Some(Fault::Cut(part) | Fault::Stalled(part)) => share(part),
+            _ => body.len(),
+        };
+        client.write_all(&body[..sent])?;
+        if matches!(fault, Some(Fault::Stalled(_))) {
+            // Until the client gives up.
+            client.read(&mut [0])?;
+        }
+        Ok(())
     }
 }
 

@@ -315,6 +315,10 @@ fn run_section(page: &mut String, summary: &Summary) {
             number(memory.peak_rss_mib.p50)
         ),
     );
+    let retries = summary.storage_retries;
+    if retries.total() > 0 {
+        fact("Object storage", format!("{} requests were repeated ({})", count(retries.total()), retries.told()));
+    }
     if let Some(execution) = &summary.execution {
         fact("Execution", code(&execution.arn));
         fact(

@@ -12,6 +12,7 @@ mod s3;
 mod source;
 pub mod suite;
 mod upload;
+mod watch;
 
 use std::fmt;
 use std::ops::Range;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 
 pub use self::source::{Reads, Source};
 pub use self::upload::Upload;
+pub use self::watch::{RETRIES_VARIABLE, RETRY_VARIABLE, Retries, STALL_VARIABLE};
 use crate::error::Error;
 use crate::natural;
 
@@ -29,8 +31,6 @@ use crate::natural;
 pub const BUCKETS_VARIABLE: &str = "STARMAP_BUCKETS";
 /// Environment variable that says, by `1`, that buckets are on S3.
 pub const S3_VARIABLE: &str = "STARMAP_S3";
-/// Environment variable with for how many seconds a failing request to S3 is tried again; 180 by default.
-pub const RETRY_VARIABLE: &str = "STARMAP_S3_RETRY_SECONDS";
 
 /// Where buckets are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,27 @@ impl StoreConfig {
                 Err(format!("{BUCKETS_VARIABLE}={folder} and {S3_VARIABLE} are both set, expected one of them"))
             }
         }
+    }
+}
+
+/// S3 as someone is told to use it, in place of what the environment says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct S3Access {
+    /// Whose key signs.
+    pub access_key_id: String,
+    /// With what. Never shown.
+    pub secret_access_key: String,
+    /// What goes along with temporary credentials.
+    pub session_token: Option<String>,
+    /// Region of the buckets.
+    pub region: String,
+    /// A store that is not AWS's.
+    pub endpoint: Option<String>,
+}
+
+impl fmt::Debug for S3Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Access").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
     }
 }
 
@@ -139,12 +160,28 @@ impl Store {
     /// Opens a store. Nothing is read yet.
     ///
     /// # Errors
-    /// [`Error::Storage`] if the folder of buckets is not there.
+    /// [`Error::Storage`] if the folder of buckets is not there, or a variable for S3 says what it can't.
     pub fn open(config: &StoreConfig) -> Result<Self, Error> {
         Ok(Self(Arc::new(match config {
             StoreConfig::Folder(root) => Backend::Folder(folder::Folder::open(root)?),
-            StoreConfig::S3 => Backend::S3(s3::S3::new()),
+            StoreConfig::S3 => Backend::S3(s3::S3::new(None)?),
         })))
+    }
+
+    /// S3 by given credentials.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if a variable for S3 says what it can't.
+    pub fn s3(access: S3Access) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Backend::S3(s3::S3::new(Some(access))?))))
+    }
+
+    /// Requests to S3 that failed and could be repeated, since this was opened.
+    pub fn retries(&self) -> Retries {
+        match &*self.0 {
+            Backend::Folder(_) => Retries::default(),
+            Backend::S3(s3) => s3.retries(),
+        }
     }
 
     /// Where a person finds an object: the path of its file in folder mode, its URL on S3.

@@ -4,50 +4,55 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use super::source::Source;
 use super::upload::Upload;
-use super::{If, KeyPage, Listing, Object, RETRY_VARIABLE, url};
+use super::watch::{Limits, Patience, Retries, Watched};
+use super::{If, KeyPage, Listing, Object, S3Access, url};
 use crate::error::Error;
 
 /// Size of the parts of a large upload; S3 takes at most 10,000 of them, which makes 80 GiB.
 const UPLOAD_PART_BYTES: usize = 8 << 20;
 
-/// How long to wait before asking again for an answer that was cut off.
-const CUT_OFF_PAUSES_MS: [u64; 3] = [100, 400, 1_600];
-
 /// See the [module](self). One client per bucket, made when it is first used.
 #[derive(Debug)]
 pub(super) struct S3 {
     buckets: Mutex<HashMap<String, Arc<AmazonS3>>>,
+    patience: Patience,
+    access: Option<S3Access>,
 }
 
 impl S3 {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(access: Option<S3Access>) -> Result<Self, Error> {
         // An error only says that another provider was chosen before us, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { buckets: Mutex::default() }
+        let limits = Limits::from_environment(|name| std::env::var(name).ok());
+        let limits = limits.map_err(|reason| Error::Storage { doing: "opening", location: "S3".to_owned(), reason })?;
+        Ok(Self { buckets: Mutex::default(), patience: Patience { limits, counters: Arc::default() }, access })
+    }
+
+    pub(super) fn retries(&self) -> Retries {
+        self.patience.counters.get()
     }
 
     pub(super) async fn check_bucket(&self, bucket: &str) -> Result<(), Error> {
         let store = self.bucket(bucket)?;
-        let first = recovered(|| async { store.list(None).next().await.transpose() }).await;
+        let first = store.list(None).next().await.transpose();
         first.map(drop).map_err(|error| failed("listing", bucket, "", &error))
     }
 
     pub(super) async fn list(&self, bucket: &str, prefix: &str) -> Result<Listing, Error> {
         let store = self.bucket(bucket)?;
         let path = path(bucket, prefix)?;
-        let listed = recovered(|| store.list_with_delimiter(Some(&path))).await;
+        let listed = store.list_with_delimiter(Some(&path)).await;
         let listed = listed.map_err(|error| failed("listing", bucket, &format!("{prefix}/"), &error))?;
         Ok(Listing {
             objects: listed.objects.into_iter().map(object).collect(),
@@ -66,26 +71,23 @@ impl S3 {
         // The client's prefixes are whole folders; what is finer is filtered here.
         let folder = prefix.rsplit_once('/').map(|(folder, _)| path(bucket, folder)).transpose()?;
         let after = start_after.map(|after| path(bucket, after)).transpose()?;
-        let read = || async {
-            let mut listed = match &after {
-                Some(after) => store.list_with_offset(folder.as_ref(), after),
-                None => store.list(folder.as_ref()),
-            };
-            let mut page = KeyPage::default();
-            while let Some(meta) = listed.next().await {
-                let meta = meta?;
-                if !meta.location.as_ref().starts_with(prefix) {
-                    continue;
-                }
-                if page.objects.len() == keys_max {
-                    page.has_more = true;
-                    break;
-                }
-                page.objects.push(object(meta));
-            }
-            Ok(page)
+        let mut listed = match &after {
+            Some(after) => store.list_with_offset(folder.as_ref(), after),
+            None => store.list(folder.as_ref()),
         };
-        recovered(read).await.map_err(|error| failed("listing", bucket, prefix, &error))
+        let mut page = KeyPage::default();
+        while let Some(meta) = listed.next().await {
+            let meta = meta.map_err(|error| failed("listing", bucket, prefix, &error))?;
+            if !meta.location.as_ref().starts_with(prefix) {
+                continue;
+            }
+            if page.objects.len() == keys_max {
+                page.has_more = true;
+                break;
+            }
+            page.objects.push(object(meta));
+        }
+        Ok(page)
     }
 
     pub(super) async fn get_range(&self, bucket: &str, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {
@@ -93,7 +95,10 @@ impl S3 {
         if range.is_empty() {
             return Ok(self.head(bucket, key).await?.map(|_| Bytes::new()));
         }
-        match store.get_range(&path(bucket, key)?, range).await {
+        let path = path(bucket, key)?;
+        // The range may end behind the object's end: what is expected is what the answer says that it is.
+        let got = self.patience.whole(|| whole(&store, &path, Some(range.clone().into()), None)).await;
+        match got {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => absent("reading", bucket, key, &error),
         }
@@ -107,13 +112,9 @@ impl S3 {
         range: Range<u64>,
     ) -> Result<If, Error> {
         let store = self.bucket(bucket)?;
-        let options =
-            GetOptions { if_match: Some(format!("\"{etag}\"")), range: Some(range.into()), ..GetOptions::default() };
-        let got = match store.get_opts(&path(bucket, key)?, options).await {
-            Ok(got) => got.bytes().await,
-            Err(error) => Err(error),
-        };
-        match got {
+        let (path, etag) = (path(bucket, key)?, format!("\"{etag}\""));
+        let ask = || whole(&store, &path, Some(range.clone().into()), Some(etag.clone()));
+        match self.patience.whole(ask).await {
             Ok(bytes) => Ok(If::Same(bytes)),
             Err(object_store::Error::Precondition { .. }) => Ok(If::Another),
             Err(error) => Ok(absent("reading", bucket, key, &error)?.map_or(If::Absent, If::Same)),
@@ -131,7 +132,7 @@ impl S3 {
     pub(super) async fn get(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, Error> {
         let store = self.bucket(bucket)?;
         let path = path(bucket, key)?;
-        let got = recovered(|| async { store.get(&path).await?.bytes().await }).await;
+        let got = self.patience.whole(|| whole(&store, &path, None, None)).await;
         match got {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => absent("reading", bucket, key, &error),
@@ -154,7 +155,8 @@ impl S3 {
 
     pub(super) async fn source(&self, bucket: &str, key: &str) -> Result<Option<(Object, Source)>, Error> {
         let Some(object) = self.head(bucket, key).await? else { return Ok(None) };
-        let source = Source::remote(self.bucket(bucket)?, path(bucket, key)?, &object, Handle::current());
+        let source =
+            Source::remote(self.bucket(bucket)?, path(bucket, key)?, &object, self.patience.clone(), Handle::current());
         Ok(Some((object, source)))
     }
 
@@ -168,40 +170,46 @@ impl S3 {
         if let Some(store) = buckets.get(bucket) {
             return Ok(Arc::clone(store));
         }
+        let Patience { limits, counters } = &self.patience;
         // Plain HTTP is the choice of whoever wrote `http://` into the endpoint; HTTPS endpoints stay HTTPS.
-        let built =
-            AmazonS3Builder::from_env().with_bucket_name(bucket).with_allow_http(true).with_retry(retries()).build();
+        let built = builder(self.access.as_ref())
+            .with_bucket_name(bucket)
+            .with_allow_http(true)
+            .with_retry(limits.config())
+            .with_http_connector(Watched { counters: Arc::clone(counters), stall: limits.stall })
+            .build();
         let store = Arc::new(built.map_err(|error| failed("opening", bucket, "", &error))?);
         buckets.insert(bucket.to_owned(), Arc::clone(&store));
         Ok(store)
     }
 }
 
-/// How long a request is tried again: 503s, time-outs and connections that end, with growing pauses between.
-fn retries() -> RetryConfig {
-    let default = RetryConfig::default();
-    let seconds = std::env::var(RETRY_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
-    RetryConfig { retry_timeout: seconds.map_or(default.retry_timeout, Duration::from_secs), ..default }
-}
-
-/// Asks again when an answer was cut off: the client below does so for requests, and for the bodies of some answers only.
-async fn recovered<T, F>(ask: impl Fn() -> F) -> object_store::Result<T>
-where
-    F: Future<Output = object_store::Result<T>>,
-{
-    for pause_ms in CUT_OFF_PAUSES_MS {
-        match ask().await {
-            Err(error) if is_cut_off(&error) => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
-            answered => return answered,
-        }
+fn builder(access: Option<&S3Access>) -> AmazonS3Builder {
+    let Some(access) = access else { return AmazonS3Builder::from_env() };
+    let builder = AmazonS3Builder::new()
+        .with_access_key_id(&access.access_key_id)
+        .with_secret_access_key(&access.secret_access_key)
+        .with_region(&access.region);
+    let builder = match &access.session_token {
+        Some(token) => builder.with_token(token),
+        None => builder,
+    };
+    match &access.endpoint {
+        Some(endpoint) => builder.with_endpoint(endpoint),
+        None => builder,
     }
-    ask().await
 }
 
-/// An answer whose body ended early is told apart by nothing but what the HTTP client says of it.
-fn is_cut_off(error: &object_store::Error) -> bool {
-    let text = with_causes(error.to_string(), error);
-    text.contains("response body") || text.contains("end of file before message length reached")
+/// All that an answer says it brings, and how much that is.
+async fn whole(
+    store: &AmazonS3,
+    path: &Path,
+    range: Option<GetRange>,
+    if_match: Option<String>,
+) -> object_store::Result<(Bytes, u64)> {
+    let got = store.get_opts(path, GetOptions { range, if_match, ..GetOptions::default() }).await?;
+    let expected = got.range.end - got.range.start;
+    Ok((got.bytes().await?, expected))
 }
 
 /// A key as it is, without the percent-encoding that `Path::from` would add.

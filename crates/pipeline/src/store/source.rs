@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::Object;
+use super::watch::Patience;
 
 /// First window of a sequence: about one round trip's worth.
 const WINDOW_BYTES_MIN: u64 = 64 << 10;
@@ -97,8 +98,14 @@ impl Source {
         Self::new(Origin::File(file), bytes)
     }
 
-    pub(super) fn remote(store: Arc<dyn ObjectStore>, path: Path, object: &Object, runtime: Handle) -> Self {
-        let remote = Remote { store, path, etag: object.etag.clone(), runtime, sequences: Mutex::default() };
+    pub(super) fn remote(
+        store: Arc<dyn ObjectStore>,
+        path: Path,
+        object: &Object,
+        patience: Patience,
+        runtime: Handle,
+    ) -> Self {
+        let remote = Remote { store, path, etag: object.etag.clone(), patience, runtime, sequences: Mutex::default() };
         Self::new(Origin::Remote(remote), object.bytes)
     }
 
@@ -197,6 +204,7 @@ struct Remote {
     store: Arc<dyn ObjectStore>,
     path: Path,
     etag: String,
+    patience: Patience,
     runtime: Handle,
     sequences: Mutex<Vec<Sequence>>,
 }
@@ -264,30 +272,39 @@ impl Remote {
     }
 
     fn fetch(&self, start: u64, end: u64) -> impl Future<Output = object_store::Result<Bytes>> + Send + 'static {
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(start..end)),
-            if_match: Some(self.etag.clone()),
-            ..GetOptions::default()
+        let (store, path, etag) = (Arc::clone(&self.store), self.path.clone(), self.etag.clone());
+        let patience = self.patience.clone();
+        let ask = move || {
+            let (store, path, etag) = (Arc::clone(&store), path.clone(), etag.clone());
+            async move {
+                let options = GetOptions {
+                    range: Some(GetRange::Bounded(start..end)),
+                    if_match: Some(etag.clone()),
+                    ..GetOptions::default()
+                };
+                let changed = |error| changed(error, &path, &etag);
+                let got = store.get_opts(&path, options).await.map_err(changed)?;
+                // Whoever answers may not know the condition, or be a cache.
+                if let Some(found) = got.meta.e_tag.as_ref().filter(|found| **found != etag) {
+                    let source = format!("the answer is of ETag {found}, expected {etag}: the object changed").into();
+                    return Err(object_store::Error::Precondition { path: path.to_string(), source });
+                }
+                Ok((got.bytes().await.map_err(changed)?, end - start))
+            }
         };
-        let (store, path) = (Arc::clone(&self.store), self.path.clone());
-        async move {
-            let etag = options.if_match.clone();
-            let got = store.get_opts(&path, options).await?;
-            // Whoever answers may not know the condition, or be a cache.
-            if let (Some(expected), Some(found)) = (&etag, &got.meta.e_tag)
-                && expected != found
-            {
-                let source = format!("the answer is of ETag {found}, expected {expected}: the object changed").into();
-                return Err(object_store::Error::Precondition { path: path.to_string(), source });
-            }
-            let bytes = got.bytes().await?;
-            if bytes.len() as u64 == end - start {
-                return Ok(bytes);
-            }
-            let source = format!("asked for bytes {start}..{end}, got {} of them", bytes.len()).into();
-            Err(object_store::Error::Generic { store: "S3", source })
-        }
+        async move { patience.whole(ask).await }
     }
+}
+
+/// Says so where an error means that the object is not the one that was opened. In the middle of a body the client has no
+/// kind of error for that, but its text quotes the answer.
+fn changed(error: object_store::Error, path: &Path, etag: &str) -> object_store::Error {
+    let is_precondition = matches!(error, object_store::Error::Precondition { .. });
+    if !is_precondition && !error.to_string().contains("412 Precondition Failed") {
+        return error;
+    }
+    let source = format!("the object changed while it was read, expected ETag {etag}").into();
+    object_store::Error::Precondition { path: path.to_string(), source }
 }
 
 #[cfg(test)]
@@ -304,7 +321,8 @@ mod tests {
         let put = runtime.block_on(store.put(&path, Bytes::copy_from_slice(content).into())).unwrap();
         let object =
             Object { key: "a".into(), bytes: content.len() as u64, etag: put.e_tag.unwrap(), modified_at_ms: 0 };
-        let source = Source::remote(Arc::clone(&store) as _, path, &object, runtime.handle().clone());
+        let source =
+            Source::remote(Arc::clone(&store) as _, path, &object, Patience::default(), runtime.handle().clone());
         (store, source)
     }
 
