@@ -30,11 +30,8 @@ pub fn aliases(file: &Path, text: &str, told: &[(String, String)]) -> anyhow::Re
     let mut aliases: BTreeMap<String, String> = told.iter().cloned().collect();
     // What is not JSON is refused by the engine, with its position.
     let Ok(definition) = serde_json::from_str::<Value>(text) else { return Ok(aliases) };
-    let mut called = Vec::new();
-    collect(&definition, &mut called);
     let mut unknown = Vec::new();
-    for (state, function) in called {
-        let name = function_name(&function).to_owned();
+    for (state, name) in called(&definition) {
         if aliases.contains_key(&name) || HANDLERS.iter().any(|handler| name == format!("starmap-{handler}")) {
             continue;
         }
@@ -56,7 +53,13 @@ pub fn aliases(file: &Path, text: &str, told: &[(String, String)]) -> anyhow::Re
     )))
 }
 
-/// Task states and the functions they call, wherever in the definition.
+/// Task states and the names of the functions they call, wherever in a definition.
+pub fn called(definition: &Value) -> Vec<(String, String)> {
+    let mut called = Vec::new();
+    collect(definition, &mut called);
+    called.into_iter().map(|(state, function)| (state, function_name(&function).to_owned())).collect()
+}
+
 fn collect(value: &Value, called: &mut Vec<(String, String)>) {
     let Value::Object(fields) = value else {
         if let Value::Array(values) = value {
@@ -79,7 +82,7 @@ fn collect(value: &Value, called: &mut Vec<(String, String)>) {
 }
 
 /// The bare name in `name`, `name:qualifier` or any ARN of a function.
-fn function_name(text: &str) -> &str {
+pub fn function_name(text: &str) -> &str {
     let rest = text.split_once(":function:").map_or(text, |(_, rest)| rest);
     rest.split(':').next().unwrap_or(rest)
 }

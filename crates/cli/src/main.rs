@@ -1,6 +1,7 @@
 //! `starmap`: arguments, printing and wiring. Everything else is in the crates beside this one.
 
 mod apis;
+mod aws;
 mod billing;
 mod campaign;
 mod commands;
@@ -20,6 +21,7 @@ mod progress;
 mod science;
 mod session;
 mod table;
+mod target;
 mod times;
 mod traces;
 mod variables;

@@ -2,8 +2,7 @@
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use starmap_engine::Started;
-use starmap_engine::journal::{ChildRecord, Ending, ExecutionRecord, Reader, Status};
+use starmap_engine::journal::{ChildRecord, ExecutionId, ExecutionRecord, Reader, Status};
 use starmap_engine::limits::AWS_PAYLOAD_BYTES_MAX;
 use starmap_pipeline::payload::Input;
 use starmap_pipeline::store::Store;
@@ -11,7 +10,6 @@ use starmap_pipeline::summary::Summary;
 
 use crate::billing::{self, BillArgs};
 use crate::printer::Printer;
-use crate::session::Settings;
 use crate::{exit, table, times};
 
 /// Failed items that are shown; the rest are counted.
@@ -37,34 +35,44 @@ pub fn interrupted(name: &str, arn: &str, printer: &Printer) -> anyhow::Result<S
     Ok(Shown { code: exit::INTERRUPTED, summary: None, error: None })
 }
 
-/// An execution that has ended.
+/// An execution on AWS that goes on without us, and how to come back to it.
+pub fn left(name: &str, arn: &str, again: &str, printer: &Printer) -> Shown {
+    printer.object(&json!({ "status": "RUNNING", "execution_arn": arn, "run_id": name }));
+    printer.warning(&format!(
+        "execution {name} goes on at AWS\n\
+         hint: `{again} --name {name}` follows it again and fetches its results; `starmap executions stop {name} --target aws` ends it"
+    ));
+    Shown { code: exit::INTERRUPTED, summary: None, error: None }
+}
+
+/// An execution that has ended, wherever it was carried out. `bill` is what its price depends on beside it.
 pub async fn show(
     journal: &dyn Reader,
-    started: &Started,
-    ending: &Ending,
-    settings: &Settings,
+    id: ExecutionId,
+    store: &Store,
+    bill: &BillArgs,
     printer: &Printer,
 ) -> anyhow::Result<Shown> {
-    let record = journal.execution(started.id)?.context("the execution is not in the journal")?;
-    match ending.status {
-        Status::Succeeded => succeeded(journal, &record, settings, printer).await,
-        _ => failed(journal, &record, ending, printer),
+    let record = journal.execution(id)?.context("the execution is not in the journal")?;
+    match record.status {
+        Status::Succeeded => succeeded(journal, &record, store, bill, printer).await,
+        _ => failed(journal, &record, printer),
     }
 }
 
 async fn succeeded(
     journal: &dyn Reader,
     record: &ExecutionRecord,
-    settings: &Settings,
+    store: &Store,
+    bill: &BillArgs,
     printer: &Printer,
 ) -> anyhow::Result<Shown> {
     let input = Input::parse(&record.input).context("reading the input of the execution again")?;
-    let store = Store::open(&settings.store()).context("opening the buckets")?;
     let location = input.results();
     let mut times = times::of(journal, record)?;
-    let requests = billing::requests_of(&store, &location).await;
-    times.aws = Some(billing::aws_cost(&billing::of(journal, record, requests, &BillArgs::default())?));
-    let summary = starmap_pipeline::summarize::finalize(&store, &location, times)
+    let requests = billing::requests_of(store, &location).await;
+    times.aws = Some(billing::aws_cost(&billing::of(journal, record, requests, bill)?));
+    let summary = starmap_pipeline::summarize::finalize(store, &location, times)
         .await
         .with_context(|| format!("completing the summary under {location}"))?;
     let (summary_at, report_at) = (store.display(&location.summary()), store.display(&location.report()));
@@ -108,11 +116,11 @@ fn too_large_for_aws(journal: &dyn Reader, record: &ExecutionRecord) -> anyhow::
     Ok(large.and_then(|row| row.details.get("name")?.as_str().map(str::to_owned)))
 }
 
-fn failed(journal: &dyn Reader, record: &ExecutionRecord, ending: &Ending, printer: &Printer) -> anyhow::Result<Shown> {
+fn failed(journal: &dyn Reader, record: &ExecutionRecord, printer: &Printer) -> anyhow::Result<Shown> {
     let items = failed_items(journal, record)?;
-    let error = ending.error.clone().unwrap_or_else(|| ending.status.as_str().to_owned());
-    let mut text = format!("execution {} ended as {}: {error}", record.name, ending.status.as_str());
-    if let Some(cause) = &ending.cause {
+    let error = record.error.clone().unwrap_or_else(|| record.status.as_str().to_owned());
+    let mut text = format!("execution {} ended as {}: {error}", record.name, record.status.as_str());
+    if let Some(cause) = &record.cause {
         text = format!("{text}: {}", message(cause));
     }
     for item in items.iter().take(FAILED_ITEMS_SHOWN) {
@@ -129,11 +137,11 @@ fn failed(journal: &dyn Reader, record: &ExecutionRecord, ending: &Ending, print
     let wall_ms = record.stopped_at.map(|stopped| stopped.0 - record.started_at.0);
     printer.failure(&text);
     printer.object(&json!({
-        "status": ending.status.as_str(),
+        "status": record.status.as_str(),
         "execution_arn": record.arn,
         "run_id": record.name,
         "error": error,
-        "cause": ending.cause.as_deref().map(message),
+        "cause": record.cause.as_deref().map(message),
         "failed_items": items.iter().take(FAILED_ITEMS_SHOWN).map(item_object).collect::<Vec<_>>(),
         "failed_item_count": items.len(),
         "wall_s": wall_ms.map(|wall_ms| wall_ms as f64 / 1e3),

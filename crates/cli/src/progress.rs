@@ -12,33 +12,57 @@ use crate::printer::Printer;
 
 const REFRESH: Duration = Duration::from_millis(250);
 
+/// What is shown of a map run, and what was said of it.
+#[derive(Debug, Default)]
+pub struct Display {
+    rate: Rate,
+    tenths_said: u64,
+    /// Items that had succeeded when we began to look, where only counts are known.
+    succeeded_before: Option<u64>,
+}
+
+impl Display {
+    /// Shows how far a map run has come.
+    pub fn show(&mut self, run: &MapRunProgress, printer: &Printer) {
+        if printer.live() {
+            printer.status_line(&line(run, &self.rate));
+            return;
+        }
+        let tenths = done(run) * 10 / run.total.max(1);
+        if tenths > self.tenths_said {
+            self.tenths_said = tenths;
+            printer.note(&line(run, &self.rate));
+        }
+    }
+
+    /// The same, where nobody says what ended but the counts.
+    pub fn show_counts(&mut self, run: &MapRunProgress, printer: &Printer) {
+        let before = *self.succeeded_before.get_or_insert(run.succeeded);
+        self.rate.start();
+        self.rate.items = run.succeeded.saturating_sub(before);
+        self.show(run, printer);
+    }
+}
+
 /// Shows progress until it is dropped; never returns.
 pub async fn show(engine: &Engine, execution: ExecutionId, printer: &Printer) -> std::convert::Infallible {
     let mut notices = engine.notices();
     let mut tick = tokio::time::interval(REFRESH);
-    let mut rate = Rate::default();
-    let mut tenths_said = 0;
+    let mut display = Display::default();
     loop {
         tokio::select! {
             _ = tick.tick() => {
                 // An engine that has stopped is told of by whoever waits for the execution.
                 let runs = engine.progress(execution).await.unwrap_or_default();
-                let Some(run) = runs.last() else { continue };
-                if printer.live() {
-                    printer.status_line(&line(run, &rate));
-                    continue;
-                }
-                let tenths = done(run) * 10 / run.total.max(1);
-                if tenths > tenths_said {
-                    tenths_said = tenths;
-                    printer.note(&line(run, &rate));
+                if let Some(run) = runs.last() {
+                    display.show(run, printer);
                 }
             }
             notice = notices.recv() => match notice {
-                Ok(Notice::TaskStarted { .. }) => rate.start(),
+                Ok(Notice::TaskStarted { .. }) => display.rate.start(),
                 Ok(Notice::Ended { parent: Some((parent, _)), ending, .. }) if parent == execution => {
                     let galaxies = ending.output.as_ref().and_then(|output| output.get("galaxies")?.as_u64());
-                    rate.ended(ending.status, galaxies.unwrap_or(0));
+                    display.rate.ended(ending.status, galaxies.unwrap_or(0));
                 }
                 // What was missed only makes the rate too low.
                 Ok(Notice::Ended { .. }) | Err(RecvError::Lagged(_)) => {}

@@ -12,6 +12,7 @@ pub mod kernels;
 pub mod model;
 pub mod plan;
 pub mod run;
+pub mod run_aws;
 pub mod serve;
 pub mod synth;
 pub mod verify;

@@ -11,15 +11,19 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use starmap_astromae::Precision;
-use starmap_engine::journal::{Ending, ExecutionFilter, ExecutionRecord, Reader, Status};
+use starmap_engine::journal::{ExecutionFilter, ExecutionRecord, Reader, Status};
 use starmap_engine::{Start, Started};
 use starmap_pipeline::payload::{Input, ResultPlace};
+use starmap_pipeline::store::Store;
 use starmap_server::{Hosts, Router, Server, StepFunctions};
 use tokio::sync::oneshot;
 
+use crate::billing::BillArgs;
+use crate::commands::run_aws;
 use crate::data_root::DataRoot;
 use crate::printer::Printer;
 use crate::session::{Session, Settings, now};
+use crate::target::TargetArgs;
 use crate::{definition, exit, outcome, progress, session, traces, variables};
 
 /// The state machine that runs unless another one is given; the same file runs on AWS.
@@ -60,6 +64,8 @@ pub struct RunArgs {
     console: Option<SocketAddr>,
     #[command(flatten)]
     place: PlaceArgs,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 /// Where and with how much a run is carried out.
@@ -112,6 +118,17 @@ pub struct Plan {
 
 /// Runs the command.
 pub fn run(args: &RunArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if args.target.is_aws() {
+        refuse_what_is_local(args)?;
+        let name = args.name.clone().unwrap_or_else(fresh_name);
+        let plan = run_aws::Plan {
+            name: (name, args.name.is_some()),
+            input: checked_input(args)?,
+            data: args.place.data.clone(),
+        };
+        return Ok(ExitCode::from(run_aws::run(&plan, &args.target, printer)?.code));
+    }
+    args.target.check_local(false)?;
     let code = match &args.resume {
         Some(execution) => resume(execution, &args.place, args.console, printer)?,
         None => {
@@ -332,21 +349,41 @@ pub async fn see_through(
         return outcome::interrupted(&name, &started.arn, printer);
     };
     let reader = session.reader()?;
-    let ending: Result<Ending, _> = ended;
-    let ending = match ending {
-        Ok(ending) => ending,
-        Err(error) => {
-            session.close().await;
-            return Err(anyhow::Error::new(error)
-                .context(format!("execution {name} was interrupted; resume it with `starmap run --resume {name}`")));
-        }
-    };
     session.close().await;
-    outcome::show(&reader, started, &ending, settings, printer).await
+    if let Err(error) = ended {
+        return Err(anyhow::Error::new(error)
+            .context(format!("execution {name} was interrupted; resume it with `starmap run --resume {name}`")));
+    }
+    let store = Store::open(&settings.store()).context("opening the buckets")?;
+    outcome::show(&reader, started.id, &store, &BillArgs::default(), printer).await
 }
 
-/// Checks all that can be checked before any work starts.
-fn plan(args: &RunArgs, printer: &Printer) -> anyhow::Result<Plan> {
+/// On AWS the state machine is what it is there, and so is what its functions have.
+fn refuse_what_is_local(args: &RunArgs) -> anyhow::Result<()> {
+    let PlaceArgs { buckets, concurrency, memory, otlp, timeout, .. } = &args.place;
+    let given = [
+        ("--resume", args.resume.is_some(), "the same --name takes up what runs there"),
+        (
+            "--definition",
+            args.definition.is_some(),
+            "--state-machine names the one to run; its definition is changed by deploying it",
+        ),
+        ("--function", !args.functions.is_empty(), "the definition there names its functions"),
+        ("--console", args.console.is_some(), "AWS has its own; starmap serve shows what runs here"),
+        ("--buckets", buckets.is_some(), "buckets are on S3"),
+        ("--concurrency", concurrency.is_some(), "it is the MaxConcurrency of the definition there"),
+        ("--memory", memory.is_some(), "it is a setting of the functions there"),
+        ("--timeout", timeout.is_some(), "it is a setting of the functions there"),
+        ("--otlp", otlp.is_some(), "tracing there is AWS X-Ray's"),
+    ];
+    match given.iter().find(|(_, given, _)| *given) {
+        None => Ok(()),
+        Some((option, _, why)) => Err(exit::usage(format!("{option} does not go with --target aws: {why}"))),
+    }
+}
+
+/// The input with what the arguments add to it, checked.
+fn checked_input(args: &RunArgs) -> anyhow::Result<Value> {
     let path = args.input.as_deref().unwrap_or(Path::new("-"));
     let mut input = read_input(path)?;
     if let Value::Object(keys) = &mut input {
@@ -370,6 +407,12 @@ fn plan(args: &RunArgs, printer: &Printer) -> anyhow::Result<Plan> {
     if let Err(error) = Input::parse(&input) {
         return Err(exit::usage(format!("input {}: {error}", path.display())));
     }
+    Ok(input)
+}
+
+/// Checks all that can be checked before any work starts.
+fn plan(args: &RunArgs, printer: &Printer) -> anyhow::Result<Plan> {
+    let mut input = checked_input(args)?;
     let name = match &args.name {
         Some(name) => name.clone(),
         None => fresh_name(),

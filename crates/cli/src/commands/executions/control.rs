@@ -22,9 +22,11 @@ use starmap_pipeline::store::Store;
 
 use super::{FOLLOW_INTERVAL, OneArgs, find};
 use crate::commands::run::{self, PlaceArgs, resumed_settings, runtime, see_through};
+use crate::commands::run_aws;
 use crate::data_root::{DataRoot, Holder, Taken};
 use crate::printer::Printer;
 use crate::session::{self, Session, Settings};
+use crate::target::{Executions, TargetArgs};
 use crate::{exit, functions, http};
 
 /// How long a run may take to end after it was interrupted.
@@ -51,12 +53,15 @@ pub struct RedriveArgs {
     execution: String,
     #[command(flatten)]
     place: PlaceArgs,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 /// Stops an execution for good.
 pub fn stop(args: &StopArgs, printer: &Printer) -> anyhow::Result<()> {
     let data = &args.one.data;
-    let record = find(&session::reader(data)?, &args.one)?;
+    let executions = Executions::open(&args.one.target, data)?;
+    let record = executions.find(&args.one.execution)?;
     if record.status != Status::Running {
         return Err(exit::usage(format!(
             "execution {} has ended already ({}); there is nothing to stop",
@@ -64,6 +69,11 @@ pub fn stop(args: &StopArgs, printer: &Printer) -> anyhow::Result<()> {
             record.status.as_str()
         )));
     }
+    if let Executions::Aws { remote, runtime } = &executions {
+        runtime.block_on(remote.stop(&record.arn, args.error.as_deref(), args.cause.as_deref()))?;
+        return stopped(&record, printer);
+    }
+    drop(executions);
     match DataRoot::try_take(data)? {
         Taken::Ours(data_root) => abort(data_root, &record, args)?,
         Taken::Theirs(Some(Holder { address: Some(address), .. })) => {
@@ -81,6 +91,10 @@ pub fn stop(args: &StopArgs, printer: &Printer) -> anyhow::Result<()> {
         }
         Taken::Theirs(None) => return Err(unknown_holder(data)),
     }
+    stopped(&record, printer)
+}
+
+fn stopped(record: &ExecutionRecord, printer: &Printer) -> anyhow::Result<()> {
     printer.result(&format!("execution {} is stopped", record.name));
     printer.object(&json!({ "status": Status::Aborted.as_str(), "name": record.name, "execution_arn": record.arn }));
     Ok(())
@@ -137,25 +151,27 @@ fn interrupt(data: &Path, holder: &Holder) -> anyhow::Result<DataRoot> {
 
 /// Runs again what failed; returns the exit code.
 pub fn redrive(args: &RedriveArgs, printer: &Printer) -> anyhow::Result<u8> {
+    if args.target.is_aws() {
+        let executions = Executions::open(&args.target, &args.place.data)?;
+        let record = executions.find(&args.execution)?;
+        check_redrivable(&record)?;
+        return run_aws::redrive(&executions, &record, &args.place.data, &args.target, printer);
+    }
+    args.target.check_local(false)?;
     let data = &args.place.data;
-    let one = OneArgs { execution: args.execution.clone(), data: data.clone() };
+    let one = OneArgs { execution: args.execution.clone(), data: data.clone(), target: TargetArgs::default() };
     let taken = DataRoot::try_take(data)?;
     if let Taken::Ours(data_root) = &taken {
         session::bring_up_to_date(data_root)?;
     }
     let journal = session::reader(data)?;
     let record = find(&journal, &one)?;
-    if matches!(record.status, Status::Running | Status::Succeeded) {
-        return Err(exit::usage(format!(
-            "execution {} is {}; only one that ended without success can be redriven",
-            record.name,
-            record.status.as_str()
-        )));
-    }
+    check_redrivable(&record)?;
     let settings = resumed_settings(&record, &args.place)?;
+    let store = Store::open(&settings.store()).context("opening the buckets")?;
     match taken {
         Taken::Ours(data_root) => runtime()?.block_on(async {
-            mended(&record, &settings, printer).await?;
+            mended(&record, &store, printer).await?;
             let session = Session::open(data_root, &settings).await?;
             match session.engine.redrive_execution(&record.arn).await {
                 Ok(_) => {
@@ -169,7 +185,7 @@ pub fn redrive(args: &RedriveArgs, printer: &Printer) -> anyhow::Result<u8> {
             }
         }),
         Taken::Theirs(Some(Holder { address: Some(address), .. })) => {
-            runtime()?.block_on(mended(&record, &settings, printer))?;
+            runtime()?.block_on(mended(&record, &store, printer))?;
             ask(&address.to_string(), "RedriveExecution", &json!({ "executionArn": record.arn }))?;
             printer.result(&format!("execution {} is redriven by the server at {address}", record.name));
             printer.object(&json!({ "status": "RUNNING", "name": record.name, "execution_arn": record.arn }));
@@ -184,17 +200,27 @@ pub fn redrive(args: &RedriveArgs, printer: &Printer) -> anyhow::Result<u8> {
     }
 }
 
+fn check_redrivable(record: &ExecutionRecord) -> anyhow::Result<()> {
+    if !matches!(record.status, Status::Running | Status::Succeeded) {
+        return Ok(());
+    }
+    Err(exit::usage(format!(
+        "execution {} is {}; only one that ended without success can be redriven",
+        record.name,
+        record.status.as_str()
+    )))
+}
+
 /// Takes note of partitions that were mended since. An execution of another kind has none.
-async fn mended(record: &ExecutionRecord, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+pub async fn mended(record: &ExecutionRecord, store: &Store, printer: &Printer) -> anyhow::Result<()> {
     let Ok(place) = ResultPlace::find(&record.input) else { return Ok(()) };
-    let store = Store::open(&settings.store()).context("opening the buckets")?;
     // Without a plan nothing was begun, and Initialize will look itself.
     let location = place.object(starmap_pipeline::results::names::PAYLOAD);
     if store.head(&location.bucket, &location.key).await.ok().flatten().is_none() {
         return Ok(());
     }
     let place = ResultPlace { run_id: Some(place.run_id.unwrap_or_else(|| record.name.clone())), ..place };
-    for Repaired { key, rows_before, rows, .. } in repair(&store, &place).await? {
+    for Repaired { key, rows_before, rows, .. } in repair(store, &place).await? {
         printer.note(&format!("{key} has changed and will be read anew ({rows_before} galaxies before, {rows} now)"));
     }
     Ok(())

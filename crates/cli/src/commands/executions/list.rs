@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use starmap_engine::journal::{ExecutionFilter, ExecutionId, ExecutionSummary, ExecutionsOf, Reader, Status};
 use starmap_engine::names::Naming;
 
-use super::{OneArgs, at, find, object, pair, summary_object, wall_s};
+use super::{OneArgs, at, object, pair, summary_object, wall_s};
+use crate::commands::run::runtime;
 use crate::printer::Printer;
 use crate::progress::duration;
+use crate::target::{Executions, TargetArgs};
 use crate::{outcome, session, table, variables};
 
 /// Arguments of `list`.
@@ -24,9 +26,6 @@ pub struct ListArgs {
     /// Only those that have come so far: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED
     #[arg(long, value_name = "STATUS", value_parser = status)]
     status: Option<Status>,
-    /// Only those of a state machine, by name or ARN
-    #[arg(long, value_name = "NAME")]
-    state_machine: Option<String>,
     /// Only those whose name contains this
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -36,6 +35,8 @@ pub struct ListArgs {
     /// Only those that were redriven
     #[arg(long)]
     redriven: bool,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 /// Executions that are read at once.
@@ -47,24 +48,25 @@ fn status(text: &str) -> Result<Status, String> {
 }
 
 /// Those that are asked for, newest first.
-fn wanted(journal: &dyn Reader, args: &ListArgs) -> anyhow::Result<Vec<ExecutionSummary>> {
-    let of = match &args.state_machine {
+fn wanted(args: &ListArgs) -> anyhow::Result<Vec<ExecutionSummary>> {
+    if args.target.is_aws() {
+        return runtime()?.block_on(wanted_there(args));
+    }
+    args.target.check_local(true)?;
+    let journal = session::reader(&args.data)?;
+    let of = match &args.target.state_machine {
         None => ExecutionsOf::Everyone,
         Some(arn) if arn.starts_with("arn:") => ExecutionsOf::StateMachine(arn.clone()),
         Some(name) => ExecutionsOf::StateMachine(Naming::default().state_machine(name)),
     };
     let is_redriven = args.redriven.then_some(true);
     let filter = ExecutionFilter { of, status: args.status, is_redriven, ..ExecutionFilter::everyone() };
-    let is_wanted = |summary: &ExecutionSummary| {
-        args.name.as_ref().is_none_or(|text| summary.name.contains(text))
-            && args.error.as_ref().is_none_or(|error| summary.error.as_ref() == Some(error))
-    };
     let (mut found, mut before): (Vec<ExecutionSummary>, Option<ExecutionId>) = (Vec::new(), None);
     loop {
         let page = journal.executions(&filter, before, PAGE)?;
         let is_last = page.len() < PAGE;
         before = page.last().map(|summary| summary.id);
-        found.extend(page.into_iter().filter(is_wanted));
+        found.extend(page.into_iter().filter(|summary| is_wanted(args, summary)));
         if is_last || found.len() >= args.limit {
             found.truncate(args.limit);
             return Ok(found);
@@ -72,9 +74,39 @@ fn wanted(journal: &dyn Reader, args: &ListArgs) -> anyhow::Result<Vec<Execution
     }
 }
 
+fn is_wanted(args: &ListArgs, summary: &ExecutionSummary) -> bool {
+    args.name.as_ref().is_none_or(|text| summary.name.contains(text))
+        && args.error.as_ref().is_none_or(|error| summary.error.as_ref() == Some(error))
+}
+
+/// AWS's listings do not have errors: they are asked for one by one where that matters.
+async fn wanted_there(args: &ListArgs) -> anyhow::Result<Vec<ExecutionSummary>> {
+    let remote = args.target.connect().await?;
+    let (mut found, mut token) = (Vec::new(), None);
+    loop {
+        let (page, next) = remote.page(args.status, args.redriven, token).await?;
+        for mut summary in page {
+            if args.error.is_some() && !matches!(summary.status, Status::Running | Status::Succeeded) {
+                let told = remote.find(&summary.arn).await?;
+                summary.error = told.and_then(|record| record.error);
+            }
+            if is_wanted(args, &summary) {
+                found.push(summary);
+            }
+            if found.len() >= args.limit {
+                return Ok(found);
+            }
+        }
+        token = next;
+        if token.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
 /// Lists executions.
 pub fn list(args: &ListArgs, printer: &Printer) -> anyhow::Result<()> {
-    let executions = wanted(&session::reader(&args.data)?, args)?;
+    let executions = wanted(args)?;
     let mut rows = vec![["NAME", "STATUS", "STARTED (UTC)", "DURATION"].map(str::to_owned).to_vec()];
     for record in &executions {
         let took = wall_s(record.started_at, record.stopped_at).map(duration).unwrap_or_default();
@@ -87,8 +119,9 @@ pub fn list(args: &ListArgs, printer: &Printer) -> anyhow::Result<()> {
 
 /// Shows one execution.
 pub fn show(args: &OneArgs, printer: &Printer) -> anyhow::Result<()> {
-    let journal = session::reader(&args.data)?;
-    let record = find(&journal, args)?;
+    let executions = Executions::open(&args.target, &args.data)?;
+    let record = executions.find(&args.execution)?;
+    let journal = executions.journal(&record)?;
     let mut rows = vec![
         pair("execution", &record.name),
         pair("arn", &record.arn),
@@ -110,7 +143,16 @@ pub fn show(args: &OneArgs, printer: &Printer) -> anyhow::Result<()> {
     let mut runs = Vec::new();
     for run in journal.map_runs(record.id)? {
         let children = journal.children(run.row)?;
-        let count = |status: &str| children.iter().filter(|child| child.status.as_str() == status).count();
+        // Express children on AWS are counted, and not told of one by one.
+        let items = journal.item_counts(run.row)?;
+        let count = |status: &str| match (status, children.is_empty()) {
+            ("SUCCEEDED", true) => items.succeeded,
+            ("RUNNING", true) => items.running,
+            ("FAILED", true) => items.failed,
+            ("TIMED_OUT", true) => items.timed_out,
+            ("ABORTED", true) => items.aborted,
+            (status, _) => children.iter().filter(|child| child.status.as_str() == status).count() as u64,
+        };
         let counts = ["SUCCEEDED", "RUNNING", "FAILED", "TIMED_OUT", "ABORTED"].map(|status| (status, count(status)));
         let said = counts.iter().filter(|(_, count)| *count > 0);
         let said: Vec<String> = said.map(|(status, count)| format!("{count} {}", status.to_lowercase())).collect();
@@ -142,10 +184,13 @@ pub fn show(args: &OneArgs, printer: &Printer) -> anyhow::Result<()> {
     shown["map_runs"] = json!(runs);
     printer.object(&shown);
     if matches!(record.status, Status::Failed | Status::TimedOut | Status::Aborted) {
-        printer
-            .note(&format!("hint: `starmap executions redrive {}` runs again what failed, and only that", record.name));
+        printer.note(&format!(
+            "hint: `starmap executions redrive {}{}` runs again what failed, and only that",
+            record.name,
+            executions.option()
+        ));
     }
-    if record.status == Status::Running {
+    if record.status == Status::Running && !args.target.is_aws() {
         printer.note(&format!(
             "hint: if no process is running it any more, go on with `starmap run --resume {}`",
             record.name

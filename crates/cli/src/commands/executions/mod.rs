@@ -17,8 +17,10 @@ use serde_json::{Value, json};
 use starmap_asl::Timestamp;
 use starmap_engine::journal::{ExecutionRecord, ExecutionSummary, Reader};
 
+pub use self::control::mended;
 use crate::commands::run::{self, PlaceArgs};
 use crate::printer::Printer;
+use crate::target::TargetArgs;
 use crate::{exit, outcome, variables};
 
 /// Subcommands of `starmap executions`.
@@ -51,6 +53,8 @@ pub struct OneArgs {
     /// Folder with the journal
     #[arg(long, value_name = "DIR", env = variables::DATA, default_value = "starmap-data")]
     data: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 /// Arguments of `resume`.
