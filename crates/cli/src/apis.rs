@@ -1,15 +1,18 @@
 //! The APIs that `starmap serve` offers beside Step Functions, and what Tasks reach through them.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use starmap_engine::names::Naming;
-use starmap_server::lambda::{Catalog, Lambda, LambdaRest, Place};
+use starmap_server::iam::{Iam, Store, Wanted};
+use starmap_server::lambda::{Catalog, Credentials, Lambda, LambdaRest, Place};
+use starmap_server::logs::{self, Logs, LogsJson};
 use starmap_server::s3::{Buckets, S3};
 use starmap_server::services::AwsServices;
 use starmap_server::sts::Sts;
-use starmap_server::{AwsJson, Page, Router, StepFunctions};
+use starmap_server::{AwsJson, AwsQuery, Page, Router, StepFunctions};
 use starmap_workers::Options;
 
 use crate::functions;
@@ -25,6 +28,9 @@ const FUNCTIONS_AT_ONCE: usize = 10;
 pub struct Apis {
     buckets: Arc<Buckets>,
     lambda: Arc<Lambda>,
+    logs: Arc<Logs>,
+    /// Roles, users and policies.
+    pub iam: Arc<Store>,
     /// Who runs functions by their names.
     pub catalog: Arc<Catalog>,
     /// What Tasks call.
@@ -32,19 +38,28 @@ pub struct Apis {
 }
 
 impl Apis {
-    /// Over what a session stands on, at an address where functions reach them, too.
-    pub fn open(ground: &Ground, settings: &Settings, address: SocketAddr) -> anyhow::Result<Self> {
+    /// Over what a session stands on, at an address where functions reach them, too; as their roles, if whoever asks must
+    /// sign.
+    pub fn open(ground: &Ground, settings: &Settings, address: SocketAddr, is_guarded: bool) -> anyhow::Result<Self> {
         let naming = Naming::default();
         let folder = ground.data_root.path();
         let objects = Arc::clone(&ground.objects) as _;
         let buckets = Arc::new(Buckets::new(objects, &folder.join("s3"), Arc::new(now), naming.region.clone()));
+        let iam = Arc::new(Store::open(&iam_in(folder), &naming.account, Arc::new(now))?);
+        let logs = Logs::open(logs::Place {
+            workers: ground.data_root.logs(),
+            folder: folder.join("cloudwatch"),
+            naming: naming.clone(),
+            clock: Arc::new(now),
+        })?;
         let place = Place {
             folder: folder.join("lambda"),
             logs: Some(ground.data_root.logs()),
             workers: Arc::clone(&ground.workers),
             built_in: functions::all(settings, &ground.data_root)?,
             concurrency_max: FUNCTIONS_AT_ONCE.max(settings.concurrency),
-            environment: environment(address),
+            environment: environment(address, is_guarded),
+            credentials: is_guarded.then(|| credentials(&iam)),
             naming,
             clock: Arc::new(now),
         };
@@ -53,7 +68,7 @@ impl Apis {
         let lambda = Arc::new(Lambda::new(Arc::clone(&catalog), Arc::clone(&buckets)));
         let (web, region) = (Arc::new(Client::new()?), Naming::default().region);
         let services = AwsServices::new(Arc::clone(&buckets), Arc::clone(&lambda), web, region);
-        Ok(Self { buckets, lambda, catalog, services })
+        Ok(Self { buckets, lambda, logs: Arc::new(logs), iam, catalog, services })
     }
 
     /// All protocols, those that are told by more first.
@@ -61,9 +76,13 @@ impl Apis {
         self.services.serve_step_functions(Arc::downgrade(step_functions) as _);
         Router::new()
             .with(metrics)
+            .with(Arc::new(LogsJson::new(Arc::clone(&self.logs))))
             .with(Arc::new(AwsJson::new(Arc::clone(step_functions))))
             .with(Arc::new(LambdaRest::new(Arc::clone(&self.lambda))))
-            .with(Arc::new(Sts::new(Naming::default())))
+            .with(Arc::new(AwsQuery::new(
+                Iam::new(Arc::clone(&self.iam)).into(),
+                Sts::new(Naming::default(), Arc::clone(&self.iam)),
+            )))
             .with(Arc::new(S3::new(Arc::clone(&self.buckets))))
     }
 }
@@ -78,14 +97,47 @@ pub fn options(settings: &Settings, ground: &crate::data_root::DataRoot) -> Opti
     }
 }
 
+/// Where roles, users and policies are in a data root.
+pub fn iam_in(data_root: &Path) -> PathBuf {
+    data_root.join("iam")
+}
+
+/// How long the credentials of a function hold. They are made anew when the server starts and when the function changes.
+const CREDENTIALS_SECONDS: u32 = 30 * 24 * 60 * 60;
+
+/// Credentials for functions: a session of the function's role. A role that is not there has none, and can do nothing.
+fn credentials(iam: &Arc<Store>) -> Credentials {
+    let iam = Arc::clone(iam);
+    Arc::new(move |role_arn, function| {
+        let name = iam.read(|directory| directory.role_of_arn(role_arn).map(|role| role.name.clone()));
+        let wanted = Wanted {
+            name: function.to_owned(),
+            source: "lambda.amazonaws.com".to_owned(),
+            seconds: CREDENTIALS_SECONDS,
+            replaces: true,
+            ..Wanted::default()
+        };
+        let session = name.and_then(|name| {
+            let started = iam.start_session(&name, wanted);
+            started.inspect_err(|error| tracing::warn!(function, %error, "function has no credentials")).ok()
+        });
+        let none = || "none".to_owned();
+        let (id, secret, token) =
+            session.map_or_else(|| (none(), none(), none()), |session| (session.key_id, session.secret, session.token));
+        [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret), ("AWS_SESSION_TOKEN", token)]
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec()
+    })
+}
+
 /// What a created function finds in its environment unless it has its own: this server, where it would find AWS, and
-/// credentials, which nobody checks, if there are none.
-fn environment(address: SocketAddr) -> Vec<(String, String)> {
+/// credentials, if there are none and nobody checks them.
+fn environment(address: SocketAddr, is_guarded: bool) -> Vec<(String, String)> {
     let reached =
         if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
     let mut environment = vec![("AWS_ENDPOINT_URL".to_owned(), format!("http://{reached}"))];
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
-        if std::env::var_os(name).is_none() {
+        if !is_guarded && std::env::var_os(name).is_none() {
             environment.push((name.to_owned(), "local".to_owned()));
         }
     }

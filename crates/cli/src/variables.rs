@@ -16,6 +16,8 @@ pub const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 pub const AWS_ENDPOINT_URL_S3: &str = "AWS_ENDPOINT_URL_S3";
 /// Credentials, as every AWS tool takes them.
 pub const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+/// The secret to it; together with it the administrator's key under `serve --auth`.
+pub const AWS_SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 /// Credentials from a profile, a web identity or a container: any of these is enough to try.
 pub const AWS_OTHER_CREDENTIALS: [&str; 4] = [
     "AWS_PROFILE",

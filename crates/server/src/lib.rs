@@ -6,17 +6,22 @@
 //!
 //! For people there is the [`console`], below `/console`.
 //!
-//! Beside Step Functions there are [`lambda`] over the workers, [`s3`] over the buckets, and as much of [`sts`] as
-//! clients ask for. [`services`] is how a Task reaches all of them without HTTP.
+//! Beside Step Functions there are [`lambda`] over the workers, [`s3`] over the buckets, [`iam`] and [`sts`] over the roles,
+//! and [`logs`] over what functions print. [`services`] is how a Task reaches them without HTTP. Where requests must be
+//! signed, [`auth`] verifies them before their protocol sees them.
 
+pub mod auth;
 mod aws_json;
 pub mod console;
 mod error;
 pub mod http;
+pub mod iam;
 pub mod lambda;
 mod limits;
+pub mod logs;
 mod origin;
 mod page;
+mod query;
 pub mod router;
 pub mod s3;
 pub mod services;
@@ -26,11 +31,13 @@ mod times;
 mod wire;
 mod xml;
 
+pub use auth::Auth;
 pub use aws_json::AwsJson;
 pub use console::Console;
 pub use error::ApiError;
 pub use http::Server;
 pub use origin::Hosts;
 pub use page::Page;
+pub use query::AwsQuery;
 pub use router::{Protocol, Router};
 pub use sfn::StepFunctions;

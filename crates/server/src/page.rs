@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 
-use crate::router::{Answering, Protocol};
+use crate::router::{Answering, Protocol, RequestBody};
 
 /// `GET` on one path, answered with what `text` says at that moment. It has to come before S3, to which every path is a
 /// bucket's.
@@ -41,7 +40,7 @@ impl Protocol for Page {
         head.method == Method::GET && head.uri.path() == self.path
     }
 
-    fn serve(self: Arc<Self>, _: Parts, _: Incoming) -> Answering {
+    fn serve(self: Arc<Self>, _: Parts, _: RequestBody) -> Answering {
         Box::pin(async move {
             let this = Arc::clone(&self);
             // A panic in it is its own; the page is empty then.

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::auth::{Ask, Auth, Guard};
 use crate::console::{self, Body, Console};
 use crate::limits::BODY_TIMEOUT;
 use crate::origin::{Hosts, refusal};
@@ -21,16 +22,36 @@ pub type Answer = Response<Full<Bytes>>;
 /// The future of an answer.
 pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
+/// The body of a request: still to come, or read already, to verify its signature.
+pub type RequestBody = Either<Incoming, Full<Bytes>>;
+
 /// One wire protocol.
 ///
 /// For implementors: `takes` looks at the head alone, must be cheap and may overlap with protocols that come
 /// later in the router; `serve` reads as much of the body as it allows (see [`read_body`]) and always answers.
+/// What is only asked where requests must be signed has defaults: nothing of it is guarded.
 pub trait Protocol: Send + Sync + 'static {
     /// Whether a request is of this protocol.
     fn takes(&self, head: &Parts) -> bool;
 
     /// Answers a request.
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming) -> Answering;
+    fn serve(self: Arc<Self>, head: Parts, body: RequestBody) -> Answering;
+
+    /// How requests are signed; `None` if anyone may ask.
+    fn guard(&self) -> Option<Guard> {
+        None
+    }
+
+    /// What a request asks for: the caller's policies must allow all of it.
+    fn asks(&self, _head: &Parts, _body: &Bytes) -> Vec<Ask> {
+        Vec::new()
+    }
+
+    /// Refuses a request in this protocol's form.
+    fn refuse(&self, _head: &Parts, _body: &Bytes, refusal: &starmap_sigv4::Refusal) -> Answer {
+        let body = serde_json::json!({ "__type": refusal.code, "message": refusal.message });
+        json(StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN), body.to_string())
+    }
 }
 
 /// The protocols of a server, asked in order.
@@ -39,6 +60,7 @@ pub struct Router {
     protocols: Vec<Arc<dyn Protocol>>,
     console: Option<Arc<Console>>,
     hosts: Hosts,
+    auth: Option<Arc<Auth>>,
 }
 
 impl std::fmt::Debug for Router {
@@ -64,6 +86,12 @@ impl Router {
     #[must_use]
     pub fn with_console(self, console: Arc<Console>) -> Self {
         Self { console: Some(console), ..self }
+    }
+
+    /// Requests must be signed, and their callers allowed to make them.
+    #[must_use]
+    pub fn guarded(self, auth: Arc<Auth>) -> Self {
+        Self { auth: Some(auth), ..self }
     }
 
     /// The server stops: answers that go on for as long as someone listens end now.
@@ -93,11 +121,17 @@ impl Router {
             return json(StatusCode::OK, r#"{"status":"ok"}"#).map(Body::Whole);
         }
         if let Some(console) = self.console.as_ref().filter(|_| console::is_for_console(&head)) {
+            if let Some(answer) = self.auth.as_ref().and_then(|auth| auth.at_console(&head)) {
+                return answer.map(Body::Whole);
+            }
             return console.answer(head, body).await;
         }
         let is_from_browser = head.headers.contains_key(FETCH_DESTINATION);
         let mut answer = match self.protocols.iter().find(|protocol| protocol.takes(&head)) {
-            Some(protocol) => Arc::clone(protocol).serve(head, body).await,
+            Some(protocol) => match (&self.auth, protocol.guard()) {
+                (Some(auth), Some(guard)) => auth.serve(protocol, guard, head, body).await,
+                _ => Arc::clone(protocol).serve(head, Either::Left(body)).await,
+            },
             None => json(StatusCode::NOT_FOUND, r#"{"__type":"UnknownOperationException"}"#),
         };
         if is_from_browser {
@@ -131,7 +165,7 @@ pub enum BodyError {
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn read_body(headers: &HeaderMap, body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+pub async fn read_body(headers: &HeaderMap, body: RequestBody, bytes_max: usize) -> Result<Bytes, BodyError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(BodyError::TooLarge);

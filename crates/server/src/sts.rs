@@ -1,102 +1,129 @@
-//! STS, as far as clients ask before anything else: who am I?
+//! STS: who am I, and the credentials of a role's session.
 //!
 //! # Source
-//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>, read 2026-11.
+//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_Operations.html>, read 2026-11.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use starmap_asl::Timestamp;
 use starmap_engine::names::Naming;
+use starmap_iam::directory::Role;
+use starmap_iam::request::session_arn;
+use starmap_iam::{Caller, Kind, Policy, evaluate_trust};
 
-use crate::router::{Answering, Protocol, read_body};
-use crate::s3::query;
+use crate::iam::{Identity, Store, Wanted};
+use crate::query::{Form, Refusal, Result};
+use crate::times::iso_seconds;
 use crate::xml::Writer;
 
-const NAMESPACE: &str = "xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"";
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Shortest session.
+const SECONDS_MIN: u32 = 900;
+/// Unless told otherwise.
+const SECONDS_DEFAULT: u32 = 3_600;
 
-/// The query protocol, with the one action there is.
+/// The actions of STS.
 #[derive(Debug)]
 pub struct Sts {
     naming: Naming,
+    store: Arc<Store>,
 }
 
 impl Sts {
-    /// Everyone is the root of this account.
-    pub fn new(naming: Naming) -> Self {
-        Self { naming }
+    /// Over these roles. Who did not have to sign is the account itself.
+    pub fn new(naming: Naming, store: Arc<Store>) -> Self {
+        Self { naming, store }
     }
 
-    fn act(&self, action: &str) -> (StatusCode, String) {
-        let id = uuid::Uuid::new_v4().to_string();
-        let mut xml = Writer::new();
-        if action == "GetCallerIdentity" {
-            let account = &self.naming.account;
-            xml.element(&format!("GetCallerIdentityResponse {NAMESPACE}"), |response| {
-                response.element("GetCallerIdentityResult", |result| {
-                    result.text("Arn", format!("arn:aws:iam::{account}:root"));
-                    result.text("UserId", account).text("Account", account);
-                });
-                response.element("ResponseMetadata", |metadata| {
-                    metadata.text("RequestId", id);
-                });
-            });
-            return (StatusCode::OK, xml.finish());
+    pub(crate) fn call(&self, action: &str, form: &Form, identity: Option<&Identity>) -> Result {
+        let root = || Caller::Root { account: self.naming.account.clone() };
+        let caller = identity.map_or_else(root, |identity| identity.caller.clone());
+        match action {
+            "GetCallerIdentity" => Ok(Some(self.caller_identity(&caller))),
+            "AssumeRole" => self.assume_role(form, caller, identity).map(Some),
+            _ => Err(Refusal::unknown_action(action, form)),
         }
-        xml.element(&format!("ErrorResponse {NAMESPACE}"), |response| {
-            response.element("Error", |error| {
-                error.text("Type", "Sender").text("Code", "InvalidAction");
-                error.text("Message", format!("the action {action} is not served here; GetCallerIdentity is"));
-            });
-            response.text("RequestId", id);
+    }
+
+    fn caller_identity(&self, caller: &Caller) -> Writer {
+        let account = caller.account().unwrap_or(&self.naming.account);
+        let id = match caller {
+            Caller::User { id, .. } => id.clone(),
+            Caller::Session { role_id, session, .. } => format!("{role_id}:{session}"),
+            _ => account.to_owned(),
+        };
+        let mut xml = Writer::inside();
+        xml.text("Arn", caller.arn()).text("UserId", id).text("Account", account);
+        xml
+    }
+
+    fn assume_role(
+        &self,
+        form: &Form,
+        caller: Caller,
+        identity: Option<&Identity>,
+    ) -> std::result::Result<Writer, Refusal> {
+        let arn = form.required("RoleArn")?;
+        let name = form.required("RoleSessionName")?;
+        if !is_session_name(name) {
+            return Err(Refusal::validation(format!(
+                "1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*, and have 2 to 64 characters"
+            )));
+        }
+        let seconds = form.number("DurationSeconds")?.unwrap_or(SECONDS_DEFAULT);
+        let policy = match form.get("Policy") {
+            Some(text) => Some(Policy::parse(text, Kind::Identity).map_err(malformed)?),
+            None => None,
+        };
+        let each = form.each("PolicyArns");
+        let policy_arns = each.filter_map(|prefix| form.get(&format!("{prefix}.arn")).map(str::to_owned)).collect();
+
+        // A role that is not there is refused as one that may not be had.
+        let denied = || {
+            let message =
+                format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}", caller.arn());
+            Refusal::new("AccessDenied", 403, message)
+        };
+        let policies = identity.map(|identity| self.store.policies_of(identity)).unwrap_or_default();
+        let role: Role = self
+            .store
+            .read(|directory| {
+                let role = directory.role_of_arn(arn)?;
+                let request = starmap_iam::Request::new(caller.clone(), "sts:AssumeRole", arn);
+                let request = directory.tagged(request).with("sts:RoleSessionName", [name]);
+                let request = request.with("sts:ExternalId", form.get("ExternalId"));
+                evaluate_trust(&request, &role.trust, &policies).is_allowed().then(|| role.clone())
+            })
+            .ok_or_else(denied)?;
+        if !(SECONDS_MIN..=role.session_s_max).contains(&seconds) {
+            let message = if seconds < SECONDS_MIN {
+                format!(
+                    "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to {SECONDS_MIN}"
+                )
+            } else {
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.".to_owned()
+            };
+            return Err(Refusal::validation(message));
+        }
+        let wanted =
+            Wanted { name: name.to_owned(), source: caller.arn(), seconds, policy, policy_arns, replaces: false };
+        let session = self.store.start_session(&role.name, wanted)?;
+        let mut xml = Writer::inside();
+        xml.element("AssumedRoleUser", |user| {
+            user.text("AssumedRoleId", format!("{}:{name}", role.id)).text("Arn", session_arn(&role.arn, name));
         });
-        (StatusCode::BAD_REQUEST, xml.finish())
+        xml.element("Credentials", |credentials| {
+            credentials.text("AccessKeyId", &session.key_id).text("SecretAccessKey", &session.secret);
+            credentials.text("SessionToken", &session.token);
+            credentials.text("Expiration", iso_seconds(Timestamp(session.expires_at_ms)));
+        });
+        Ok(xml)
     }
 }
 
-impl Protocol for Sts {
-    fn takes(&self, head: &Parts) -> bool {
-        let kind = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        head.method == Method::POST
-            && head.uri.path() == "/"
-            && kind.starts_with("application/x-www-form-urlencoded")
-            && !head.headers.contains_key("x-amz-target")
-    }
-
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming) -> Answering {
-        Box::pin(async move {
-            let body = read_body(&head.headers, body, BODY_BYTES_MAX).await.unwrap_or_default();
-            let form = query(&String::from_utf8_lossy(&body));
-            let (status, xml) = self.act(form.get("Action").map_or("", String::as_str));
-            let mut answer = Response::new(Full::new(Bytes::from(xml)));
-            *answer.status_mut() = status;
-            let headers = answer.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
-            if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
-                headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
-            }
-            answer
-        })
-    }
+fn is_session_name(name: &str) -> bool {
+    (2..=64).contains(&name.len()) && name.chars().all(|char| char.is_ascii_alphanumeric() || "_+=,.@-".contains(char))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn callers_are_told_who_they_are() {
-        let sts = Sts::new(Naming::default());
-        let (status, xml) = sts.act("GetCallerIdentity");
-        assert_eq!(status, StatusCode::OK);
-        assert!(xml.contains("<Account>000000000000</Account>"), "{xml}");
-        let (status, xml) = sts.act("<AssumeRole>");
-        assert_eq!(status, StatusCode::BAD_REQUEST);
-        assert!(xml.contains("the action &lt;AssumeRole&gt; is not served here"), "{xml}");
-    }
+fn malformed(problems: Vec<starmap_iam::Problem>) -> Refusal {
+    starmap_iam::directory::Error::MalformedPolicyDocument(problems).into()
 }

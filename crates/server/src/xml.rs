@@ -1,4 +1,4 @@
-//! The little XML that S3 and STS speak.
+//! The little XML that S3, IAM and STS speak.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -12,6 +12,16 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new() -> Self {
         Self { text: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned() }
+    }
+
+    /// Elements that are to go into another document.
+    pub(crate) fn inside() -> Self {
+        Self { text: String::new() }
+    }
+
+    /// Puts elements of [`Writer::inside`] here.
+    pub(crate) fn push(&mut self, other: Self) {
+        self.text.push_str(&other.text);
     }
 
     /// An element with only text.

@@ -53,6 +53,7 @@ impl Local {
             workers: Arc::clone(&workers),
             built_in: Vec::new(),
             concurrency_max: 4,
+            credentials: None,
             environment: vec![("GREETING".to_owned(), "hello".to_owned())],
             naming: Naming::default(),
             clock: clock.clone(),

@@ -25,7 +25,7 @@ mod verify;
 pub use canonical::{Payload, Request, Rules, sha256_hex};
 pub use chunks::Chunks;
 pub use credentials::{Credentials, Scope, SigningKey};
-pub use error::{Error, Family, Refusal};
+pub use error::{Error, Family, Mismatch, Refusal};
 pub use sign::{Signed, Signing, presign, sign};
 pub use time::Time;
 pub use verify::{Claim, Verified, parse};

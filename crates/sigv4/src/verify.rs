@@ -42,8 +42,8 @@ pub struct Verified {
 /// Reads what a request claims.
 ///
 /// # Errors
-/// [`Error::NotSigned`] if there is neither an `Authorization` header nor a signature in the query; others for what is
-/// malformed.
+/// [`Error::NotSigned`] if there is neither an `Authorization` header nor a signature in the query; [`Error::Algorithm`] for
+/// signatures of other versions; others for what is malformed.
 pub fn parse(request: &Request<'_>) -> Result<Claim, Error> {
     if let Some(authorization) = request.header("authorization") {
         return by_header(request, authorization);
@@ -51,6 +51,9 @@ pub fn parse(request: &Request<'_>) -> Result<Claim, Error> {
     let query: BTreeMap<String, String> = pairs(request.query).collect();
     if query.contains_key("X-Amz-Signature") || query.contains_key("X-Amz-Algorithm") {
         return by_query(&query);
+    }
+    if query.contains_key("AWSAccessKeyId") && query.contains_key("Signature") {
+        return Err(Error::Algorithm { found: "AWS".to_owned() });
     }
     Err(Error::NotSigned)
 }

@@ -163,6 +163,32 @@ prop_compose! {
 
 proptest! {
     #[test]
+    fn whatever_comes_is_refused_and_nothing_panics(
+        authorization in "(AWS4-HMAC-SHA256 )?(Credential=|SignedHeaders=|Signature=|[a-z0-9/;,= é-]){0,8}",
+        query in "(X-Amz-(Algorithm|Credential|Date|Expires|SignedHeaders|Signature)=[A-Z0-9a-z/%é-]{0,20}&){0,7}",
+        date in "[0-9TZ]{0,17}",
+        is_header in any::<bool>(),
+        now in any::<i64>(),
+    ) {
+        let mut headers: Headers = vec![("host".to_owned(), b"h".to_vec()), ("x-amz-date".to_owned(), date.into_bytes())];
+        if is_header {
+            headers.push(("authorization".to_owned(), authorization.into_bytes()));
+        }
+        let headers = borrowed(&headers);
+        let request = Request { method: "GET", path: "/", query: &query, headers: &headers };
+        let error = match parse(&request) {
+            Ok(claim) => {
+                let _ = claim.check(&request, Family::S3, &["us-east-1"], "s3", Time(now));
+                claim.verify(&request, "", "secret").map(|_| ()).unwrap_err()
+            }
+            Err(error) => error,
+        };
+        for family in [Family::S3, Family::Json, Family::Rest, Family::Query] {
+            prop_assert!(error.refusal(family).status >= 400);
+        }
+    }
+
+    #[test]
     fn what_is_signed_verifies_and_what_is_changed_does_not(
         (method, path, query, mut headers, body, service) in requests(),
         is_query in any::<bool>(),

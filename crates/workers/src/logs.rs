@@ -3,7 +3,7 @@
 //! [`reports`] reads the figures back.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +28,89 @@ pub enum Logs {
 /// ```
 pub fn path(folder: &Path, function: &str, log_stream: &str) -> PathBuf {
     folder.join(function).join(format!("{}.log", log_stream.replace('/', "-")))
+}
+
+/// A line of a log stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// When it was written, Unix epoch.
+    pub at_ms: i64,
+    /// What it says, without its end.
+    pub text: String,
+}
+
+/// The lines of a log file, with the times that were noted when they were written; of a file without such notes, all
+/// with the time of its last change. What is not UTF-8 is replaced.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn lines(path: &Path) -> io::Result<Lines> {
+    let file = File::open(path)?;
+    let changed = file.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let times = times(path)?;
+    let fallback_ms = i64::try_from(changed.as_millis()).unwrap_or(i64::MAX);
+    Ok(Lines { reader: BufReader::new(file), times, fallback_ms, offset: 0, next: 0 })
+}
+
+/// When a log file's first and last lines were written, Unix epoch; none of a file without notes.
+///
+/// # Errors
+/// When the notes can't be read.
+pub fn span(path: &Path) -> io::Result<Option<(i64, i64)>> {
+    let times = times(path)?;
+    Ok(times.first().zip(times.last()).map(|(first, last)| (first.1, last.1)))
+}
+
+/// See [`lines`].
+#[derive(Debug)]
+pub struct Lines {
+    reader: BufReader<File>,
+    times: Vec<(u64, i64)>,
+    fallback_ms: i64,
+    offset: u64,
+    next: usize,
+}
+
+impl Iterator for Lines {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut bytes = Vec::new();
+        match self.reader.read_until(b'\n', &mut bytes) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(error) => return Some(Err(error)),
+        }
+        let offset = self.offset;
+        self.offset += bytes.len() as u64;
+        while self.times.get(self.next).is_some_and(|(start, _)| *start <= offset) {
+            self.next += 1;
+        }
+        let at_ms = self.next.checked_sub(1).map_or(self.fallback_ms, |index| self.times[index].1);
+        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        Some(Ok(Line { offset, at_ms, text: String::from_utf8_lossy(text).into_owned() }))
+    }
+}
+
+/// Beside a log file: when what begins at an offset was written. Pairs of a `u64` and an `i64`, little-endian.
+fn times_path(log: &Path) -> PathBuf {
+    log.with_extension("times")
+}
+
+fn times(log: &Path) -> io::Result<Vec<(u64, i64)>> {
+    let bytes = match fs::read(times_path(log)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let (pairs, _) = bytes.as_chunks::<16>();
+    let pair = |pair: &[u8; 16]| {
+        let (offset, at) = pair.split_first_chunk::<8>()?;
+        Some((u64::from_le_bytes(*offset), i64::from_le_bytes(at.try_into().ok()?)))
+    };
+    Ok(pairs.iter().filter_map(pair).collect())
 }
 
 /// Why log files could not be read back.
@@ -200,7 +283,16 @@ pub(crate) fn billed_ms(init: Duration, duration: Duration) -> u64 {
 /// The log of one worker.
 pub(crate) struct LogStream {
     name: String,
-    target: Option<(File, PathBuf)>,
+    target: Option<Target>,
+}
+
+struct Target {
+    file: File,
+    path: PathBuf,
+    /// Notes when what was written; see [`times`].
+    times: File,
+    bytes: u64,
+    noted_ms: Option<i64>,
 }
 
 impl LogStream {
@@ -210,8 +302,13 @@ impl LogStream {
             Logs::None => None,
             Logs::Folder(folder) => {
                 let path = path(folder, function, &name);
-                match open(&path) {
-                    Ok(file) => Some((file, path)),
+                let opened = open(&path).and_then(|file| {
+                    let bytes = file.metadata()?.len();
+                    let times = open(&times_path(&path))?;
+                    Ok(Target { file, path: path.clone(), times, bytes, noted_ms: None })
+                });
+                match opened {
+                    Ok(target) => Some(target),
                     Err(error) => {
                         tracing::warn!(path = %path.display(), %error, "log file could not be created, output is lost");
                         None
@@ -233,15 +330,29 @@ impl LogStream {
     }
 
     /// Appends whole lines with one write. A log that cannot be written is given up, the worker is not.
-    pub(crate) fn write(&mut self, lines: &[u8]) {
-        let Some((file, path)) = &mut self.target else { return };
+    pub(crate) fn write(&mut self, lines: &[u8], now_ms: i64) {
+        let Some(target) = &mut self.target else { return };
         if lines.is_empty() {
             return;
         }
-        if let Err(error) = file.write_all(lines) {
+        if let Err(error) = target.write(lines, now_ms) {
+            let path = &target.path;
             tracing::warn!(path = %path.display(), %error, "log file could not be written, further output is lost");
             self.target = None;
         }
+    }
+}
+
+impl Target {
+    fn write(&mut self, lines: &[u8], now_ms: i64) -> io::Result<()> {
+        if self.noted_ms != Some(now_ms) {
+            let note = [self.bytes.to_le_bytes(), now_ms.to_le_bytes()].concat();
+            self.times.write_all(&note)?;
+            self.noted_ms = Some(now_ms);
+        }
+        self.file.write_all(lines)?;
+        self.bytes += lines.len() as u64;
+        Ok(())
     }
 }
 
@@ -339,8 +450,16 @@ mod tests {
         let logs = Logs::Folder(folder.path().to_owned());
         let mut stream = LogStream::create(&logs, "infer", report().log_stream);
         assert!(stream.is_kept());
-        stream.write(b"START RequestId: 1 Version: $LATEST\n\xff not utf-8\nREPORT of my own\n");
-        stream.write(report_line(&report(), None).as_bytes());
+        stream.write(b"START RequestId: 1 Version: $LATEST\n\xff not utf-8\nREPORT of my own\n", 1_000);
+        stream.write(report_line(&report(), None).as_bytes(), 2_000);
+        let file = path(folder.path(), "infer", &report().log_stream);
+        let told: Vec<Line> = lines(&file).unwrap().map(Result::unwrap).collect();
+        let at: Vec<(u64, i64)> = told.iter().map(|line| (line.offset, line.at_ms)).collect();
+        assert_eq!(at, [(0, 1_000), (36, 1_000), (48, 1_000), (65, 2_000)]);
+        assert_eq!(told[1].text, "\u{fffd} not utf-8");
+        assert_eq!(span(&file).unwrap(), Some((1_000, 2_000)));
+        fs::remove_file(times_path(&file)).unwrap();
+        assert!(lines(&file).unwrap().all(|line| line.unwrap().at_ms > 1_000_000));
         fs::write(folder.path().join("infer").join("notes.txt"), report_line(&report(), None)).unwrap();
         assert_eq!(reports(folder.path()).unwrap(), [report()]);
         let missing = folder.path().join("nowhere");

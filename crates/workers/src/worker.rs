@@ -249,7 +249,7 @@ impl Machine {
                 Some(call) = self.calls.recv() => return Input::Call(call),
                 happened = self.process.next() => match happened {
                     Happened::Exited(status) => return Input::Exited(status),
-                    Happened::Printed(lines) => self.log.write(&lines),
+                    Happened::Printed(lines) => self.log.write(&lines, (self.setup.clock)()),
                 },
             }
         }
@@ -335,7 +335,7 @@ impl Machine {
         if poll.is_closed() {
             return Phase::Assigned { job, since, init };
         }
-        self.log.write(self.start_line(&job.task.request_id).as_bytes());
+        self.log.write(self.start_line(&job.task.request_id).as_bytes(), (self.setup.clock)());
         if poll.send(event).is_err() {
             return Phase::Assigned { job, since, init };
         }
@@ -378,7 +378,7 @@ impl Machine {
         let mut lines = self.process.printed().to_vec();
         lines.extend_from_slice(end_line(&job.task.request_id).as_bytes());
         lines.extend_from_slice(logs::report_line(&report, None).as_bytes());
-        self.log.write(&lines);
+        self.log.write(&lines, (self.setup.clock)());
         let outcome = Outcome { result, report: Some(report) };
         let _ = job.reply.send(Ended::Ran { outcome, is_alive: true });
         ControlFlow::Continue(Phase::Answered)
@@ -414,7 +414,7 @@ impl Machine {
         lines.push_str(&message_line);
         lines.push_str(&end_line(request_id));
         lines.push_str(&logs::report_line(&report, Some(status)));
-        self.log.write(lines.as_bytes());
+        self.log.write(lines.as_bytes(), (self.setup.clock)());
         let outcome = Outcome { result: Err(error), report: Some(report) };
         Some((job.reply, Ended::Ran { outcome, is_alive: false }))
     }
@@ -423,7 +423,7 @@ impl Machine {
         let pid = self.process.id();
         self.process.stop().await;
         let printed = self.process.printed();
-        self.log.write(&printed);
+        self.log.write(&printed, (self.setup.clock)());
         tracing::info!(function = self.setup.function.name, log_stream = self.log.name(), pid, "worker ended");
     }
 

@@ -9,7 +9,10 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use starmap_engine::limits::Limits;
-use starmap_server::{Hosts, Page, Router, Server, StepFunctions};
+use starmap_engine::names::Naming;
+use starmap_iam::directory::AccessKey;
+use starmap_server::iam::Store;
+use starmap_server::{Auth, Hosts, Page, Router, Server, StepFunctions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apis::{self, Apis};
@@ -19,7 +22,7 @@ use crate::exit;
 use crate::metrics::{self, Metrics};
 use crate::printer::Printer;
 use crate::session::{Ground, Session, now};
-use crate::traces;
+use crate::{traces, variables};
 
 /// Arguments of `starmap serve`.
 #[derive(Debug, Args)]
@@ -27,9 +30,18 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8083")]
     listen: SocketAddr,
+    /// Requests must be signed with a known access key, and the policies of its owner must allow them
+    ///
+    /// The key of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY becomes the administrator's if both are set; otherwise one is
+    /// made on the first start and printed once. The console is opened by an address with a token, printed at every start.
+    #[arg(long)]
+    auth: bool,
     #[command(flatten)]
     place: PlaceArgs,
 }
+
+/// Who may do everything under `--auth`.
+pub const ADMINISTRATOR: &str = "administrator";
 
 /// Runs the command.
 pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -37,9 +49,9 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let default_buckets: PathBuf = data_root.path().join("buckets");
     std::fs::create_dir_all(&default_buckets).with_context(|| format!("buckets {}", default_buckets.display()))?;
     let settings = settings(&args.place)?;
-    if !args.listen.ip().is_loopback() {
+    if !args.listen.ip().is_loopback() && !args.auth {
         printer.warning(&format!(
-            "{} is not a loopback address: whoever reaches it can start work here, nothing asks for credentials",
+            "{} is not a loopback address: whoever reaches it can start work here, nothing asks for credentials (--auth does)",
             args.listen
         ));
     }
@@ -51,7 +63,7 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         let mut apis = None;
         let options = apis::options(&settings, &data_root);
         let connect = |ground: &Ground| {
-            let opened = apis.insert(Apis::open(ground, &settings, address)?);
+            let opened = apis.insert(Apis::open(ground, &settings, address, args.auth)?);
             Ok((Arc::clone(&opened.catalog) as _, Arc::clone(&opened.services) as _))
         };
         let session = Session::open_with(data_root, &settings, options, Limits::default(), connect).await?;
@@ -62,20 +74,44 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         }
         let metrics = Metrics::start(Arc::clone(&session.engine), session.workers());
         let page = Arc::new(Page::new("/metrics", metrics::CONTENT_TYPE, move || metrics.text()));
+        let auth = apis.as_ref().filter(|_| args.auth).map(|apis| guard(&apis.iam)).transpose()?;
         let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions, page)).with_console(console);
+        let router = auth.iter().fold(router, |router, (auth, _)| router.guarded(Arc::clone(auth)));
         // Whoever listens where others reach it is known by names of theirs.
         let hosts = if args.listen.ip().is_loopback() { Hosts::Loopback } else { Hosts::Any };
         let server = server.with_router(router.known_as(hosts));
         // What was running goes on before anyone asks for it: a task token is good only once its execution is there.
         session.engine.recover().await?;
-        printer.result(&format!("listening on http://{address}\nconsole      http://{address}/console/"));
+        let token = auth.as_ref().map(|(auth, _)| format!("?token={}", auth.console_token())).unwrap_or_default();
+        let console = format!("http://{address}/console/{token}");
+        printer.result(&format!("listening on http://{address}\nconsole      {console}"));
+        let key = auth.and_then(|(_, key)| key);
+        if let Some(key) = &key {
+            printer.result(&format!(
+                "access key   {}\nsecret       {}\n             of {ADMINISTRATOR}, who may do everything; they are not shown again",
+                key.id, key.secret
+            ));
+        }
         printer.object(&json!({
-            "listening": format!("http://{address}"), "console": format!("http://{address}/console/"),
+            "listening": format!("http://{address}"), "console": console,
+            "access_key_id": key.as_ref().map(|key| &key.id), "secret_access_key": key.as_ref().map(|key| &key.secret),
         }));
         server.run(interrupted()?).await;
         session.close().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Who asks is verified, and there is somebody who may do everything. A key that was made is answered.
+fn guard(iam: &Arc<Store>) -> anyhow::Result<(Arc<Auth>, Option<AccessKey>)> {
+    let given = [variables::AWS_ACCESS_KEY_ID, variables::AWS_SECRET_ACCESS_KEY].map(|name| std::env::var(name).ok());
+    let given = match given {
+        [Some(id), Some(secret)] if !id.is_empty() && !secret.is_empty() => Some((id, secret)),
+        _ => None,
+    };
+    let key = iam.administrator(ADMINISTRATOR, given).context("making the administrator")?;
+    let auth = Auth::new(Arc::clone(iam), Naming::default().region, Arc::new(now));
+    Ok((Arc::new(auth), key))
 }
 
 /// Ready at Ctrl-C or SIGTERM.

@@ -314,7 +314,115 @@ def limits():
             definition=json.dumps(one({"Type": "Succeed"})))
 
 
-STORIES = [identity, lifecycle, stop_and_redrive, lists, tags_versions_aliases, activity_worker, map_run, buckets,
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
+GRANT = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::sky/*"}]})
+S3_POLICY = "arn:aws:iam::aws:policy/AmazonS3FullAccess"
+
+
+def roles_and_policies():
+    """IAM: roles, inline and managed policies, simulation."""
+    iam = client("iam")
+    role = iam.create_role(RoleName="sky", AssumeRolePolicyDocument=TRUST, Description="d", MaxSessionDuration=7200,
+                           Tags=[{"Key": "team", "Value": "a"}])["Role"]
+    assert role["Arn"] == "arn:aws:iam::000000000000:role/sky" and role["AssumeRolePolicyDocument"]["Statement"]
+    refused("EntityAlreadyExists", iam.create_role, RoleName="sky", AssumeRolePolicyDocument=TRUST)
+    refused("MalformedPolicyDocument", iam.create_role, RoleName="x", AssumeRolePolicyDocument="{}")
+    iam.update_role(RoleName="sky", Description="e")
+    iam.tag_role(RoleName="sky", Tags=[{"Key": "b", "Value": "c"}])
+    iam.untag_role(RoleName="sky", TagKeys=["team"])
+    assert iam.list_role_tags(RoleName="sky")["Tags"] == [{"Key": "b", "Value": "c"}]
+    iam.put_role_policy(RoleName="sky", PolicyName="own", PolicyDocument=GRANT)
+    assert iam.get_role_policy(RoleName="sky", PolicyName="own")["PolicyDocument"] == json.loads(GRANT)
+    policy = iam.create_policy(PolicyName="made", PolicyDocument=GRANT)["Policy"]["Arn"]
+    version = iam.create_policy_version(PolicyArn=policy, PolicyDocument=GRANT, SetAsDefault=True)["PolicyVersion"]
+    assert version["VersionId"] == "v2" and version["IsDefaultVersion"]
+    assert iam.get_policy_version(PolicyArn=policy, VersionId="v1")["PolicyVersion"]["Document"] == json.loads(GRANT)
+    for arn in (policy, S3_POLICY):
+        iam.attach_role_policy(RoleName="sky", PolicyArn=arn)
+    attached = iam.list_attached_role_policies(RoleName="sky")["AttachedPolicies"]
+    assert [one["PolicyName"] for one in attached] == ["made", "AmazonS3FullAccess"] or len(attached) == 2, attached
+    iam.put_role_permissions_boundary(RoleName="sky", PermissionsBoundary=S3_POLICY)
+    assert iam.get_role(RoleName="sky")["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == S3_POLICY
+    iam.delete_role_permissions_boundary(RoleName="sky")
+    assert iam.list_entities_for_policy(PolicyArn=policy)["PolicyRoles"][0]["RoleName"] == "sky"
+    decided = iam.simulate_principal_policy(
+        PolicySourceArn=role["Arn"], ActionNames=["s3:GetObject", "sqs:SendMessage"],
+        ResourceArns=["arn:aws:s3:::sky/a"])["EvaluationResults"]
+    assert [one["EvalDecision"] for one in decided] == ["allowed", "implicitDeny"], decided
+    decided = iam.simulate_custom_policy(PolicyInputList=[GRANT], ActionNames=["s3:PutObject"])["EvaluationResults"]
+    assert decided[0]["EvalDecision"] == "implicitDeny"
+    for index in range(5):
+        iam.create_role(RoleName=f"page{index}", AssumeRolePolicyDocument=TRUST)
+    pages = list(iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 2}))
+    assert len(pages) == 3 and sum(len(page["Roles"]) for page in pages) == 6
+    local = iam.list_policies(Scope="Local")["Policies"]
+    assert [one["PolicyName"] for one in local] == ["made"]
+    refused("DeleteConflict", iam.delete_role, RoleName="sky")
+    refused("DeleteConflict", iam.delete_policy, PolicyArn=policy)
+    for arn in (policy, S3_POLICY):
+        iam.detach_role_policy(RoleName="sky", PolicyArn=arn)
+    iam.delete_policy_version(PolicyArn=policy, VersionId="v1")
+    iam.delete_policy(PolicyArn=policy)
+    iam.delete_role_policy(RoleName="sky", PolicyName="own")
+    iam.delete_role(RoleName="sky")
+    refused("NoSuchEntity", iam.get_role, RoleName="sky")
+    assert iam.get_account_authorization_details()["RoleDetailList"]
+
+
+def log_groups():
+    """CloudWatch Logs: groups, streams, events; what functions print."""
+    logs = client("logs")
+    logs.create_log_group(logGroupName="/own/group", tags={"a": "b"})
+    refused("ResourceAlreadyExistsException", logs.create_log_group, logGroupName="/own/group")
+    logs.put_retention_policy(logGroupName="/own/group", retentionInDays=30)
+    group = logs.describe_log_groups(logGroupNamePrefix="/own")["logGroups"][0]
+    assert group["retentionInDays"] == 30 and group["arn"].endswith(":log-group:/own/group:*")
+    assert logs.list_tags_for_resource(resourceArn=group["logGroupArn"])["tags"] == {"a": "b"}
+    logs.create_log_stream(logGroupName="/own/group", logStreamName="s")
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now + i, "message": json.dumps({"n": i, "level": "ERROR" if i % 2 else "INFO"})}
+              for i in range(10)]
+    logs.put_log_events(logGroupName="/own/group", logStreamName="s", logEvents=events)
+    found = logs.filter_log_events(logGroupName="/own/group", filterPattern='{ $.level = "ERROR" && $.n > 4 }')
+    assert [json.loads(event["message"])["n"] for event in found["events"]] == [5, 7, 9]
+    pages = list(logs.get_paginator("filter_log_events").paginate(logGroupName="/own/group",
+                                                                  PaginationConfig={"PageSize": 3}))
+    assert sum(len(page["events"]) for page in pages) == 10 and len(pages) == 4
+    head = logs.get_log_events(logGroupName="/own/group", logStreamName="s", startFromHead=True, limit=4)
+    assert [json.loads(event["message"])["n"] for event in head["events"]] == [0, 1, 2, 3]
+    logs.delete_log_group(logGroupName="/own/group")
+    refused("ResourceNotFoundException", logs.describe_log_streams, logGroupName="/own/group")
+
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writer:
+        writer.writestr("code.py", "def go(event, context):\n    print('said', event['n'])\n    return 1\n")
+    functions.create_function(FunctionName="talks", Runtime="python3.12", Handler="code.go", Role=ROLE, Timeout=60,
+                              MemorySize=256, Code={"ZipFile": archive.getvalue()})
+    began = int(time.time() * 1000)
+    for n in range(2):
+        functions.invoke(FunctionName="talks", Payload=json.dumps({"n": n}))
+    group = "/aws/lambda/talks"
+    said = logs.filter_log_events(logGroupName=group, filterPattern="said", startTime=began)["events"]
+    assert [event["message"] for event in said] == ["said 0\n", "said 1\n"], said
+    assert all(began <= event["timestamp"] <= time.time() * 1000 for event in said), said
+    assert len(logs.filter_log_events(logGroupName=group, filterPattern="REPORT")["events"]) == 2
+    stream = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True)["logStreams"][0]
+    lines = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+    assert any(line["message"].startswith("START RequestId: ") for line in lines), lines
+    functions.add_permission(FunctionName="talks", StatementId="s", Action="lambda:InvokeFunction",
+                             Principal="events.amazonaws.com", SourceArn="arn:aws:events:us-east-1:000000000000:rule/r")
+    refused("ResourceConflictException", functions.add_permission, FunctionName="talks", StatementId="s",
+            Action="lambda:InvokeFunction", Principal="events.amazonaws.com")
+    policy = json.loads(functions.get_policy(FunctionName="talks")["Policy"])
+    assert policy["Statement"][0]["Principal"] == {"Service": "events.amazonaws.com"}, policy
+    functions.remove_permission(FunctionName="talks", StatementId="s")
+    refused("ResourceNotFoundException", functions.get_policy, FunctionName="talks")
+    functions.delete_function(FunctionName="talks")
+
+
+STORIES = [roles_and_policies, log_groups, identity, lifecycle, stop_and_redrive, lists, tags_versions_aliases, activity_worker, map_run, buckets,
            lambda_functions, services, limits]
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ impl Console {
     }
 
     async fn post(self: &Arc<Self>, head: &Parts, request: Request, body: Incoming) -> Response<Body> {
-        let form = match read_body(&head.headers, body, FORM_BYTES_MAX).await {
+        let form = match read_body(&head.headers, http_body_util::Either::Left(body), FORM_BYTES_MAX).await {
             Ok(body) => Pairs::parse(&String::from_utf8_lossy(&body)),
             Err(error) => {
                 let status = if error == BodyError::TooLarge { 413 } else { 400 };

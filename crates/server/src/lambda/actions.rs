@@ -65,6 +65,12 @@ impl Lambda {
         Self { catalog, buckets, events: Arc::new(Semaphore::new(EVENTS_MAX)) }
     }
 
+    /// The ARN of a function by its name, which may be an ARN or a part of one.
+    pub(crate) fn arn_of(&self, name: &str, qualifier: Option<&str>) -> String {
+        let (plain, in_name) = split(name);
+        self.catalog.arn(plain, qualifier.or(in_name))
+    }
+
     /// Carries out an action, all but `Invoke` (see [`invoke`](Self::invoke)), whose payload is no member.
     ///
     /// # Errors
@@ -138,6 +144,7 @@ impl Catalog {
             aliases: Default::default(),
             concurrency: None,
             tags,
+            permissions: Vec::new(),
         };
         let is_published = members.get("Publish") == Some(&Value::Bool(true));
         if is_published {

@@ -25,6 +25,9 @@ use super::runtimes::{Runtime, Runtimes};
 /// Tells the time.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// The environment variables with a function's credentials, by its role's ARN and its name. May block.
+pub type Credentials = Arc<dyn Fn(&str, &str) -> Vec<(String, String)> + Send + Sync>;
+
 /// Where functions are kept and who runs them.
 pub struct Place {
     /// For functions and their code; made when it is needed.
@@ -39,6 +42,8 @@ pub struct Place {
     pub concurrency_max: usize,
     /// Set in every created function's environment where it does not set them itself, as in `AWS_ENDPOINT_URL`.
     pub environment: Vec<(String, String)>,
+    /// Who gives functions credentials; none where nobody checks them.
+    pub credentials: Option<Credentials>,
     /// Account and region of ARNs.
     pub naming: Naming,
     /// The time.
@@ -197,7 +202,7 @@ impl Catalog {
     /// Tells the workers of a function.
     fn employ(&self, record: &Record) -> Result<(), Error> {
         for (number, version) in versions(record) {
-            let function = self.function(record, &number, version)?;
+            let function = self.employed(record, &number, version)?;
             self.place.workers.put(function).map_err(|error| Error::invalid(error.to_string()))?;
         }
         Ok(())
@@ -207,7 +212,7 @@ impl Catalog {
     fn reemploy(&self, before: &Record, now: &Record) -> Result<(), Error> {
         for (number, version) in versions(now) {
             if before.version(&number) != Some(version) {
-                let function = self.function(now, &number, version)?;
+                let function = self.employed(now, &number, version)?;
                 self.place.workers.put(function).map_err(|error| Error::invalid(error.to_string()))?;
             }
         }
@@ -223,6 +228,17 @@ impl Catalog {
     fn limit(&self, record: &Record) -> usize {
         let own = record.concurrency.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         own.unwrap_or(self.place.concurrency_max)
+    }
+
+    /// A version as the workers run it, with credentials of its role's.
+    fn employed(&self, record: &Record, number: &str, version: &Version) -> Result<Function, Error> {
+        let mut function = self.function(record, number, version)?;
+        if let Some(credentials) = &self.place.credentials {
+            function
+                .environment
+                .extend(credentials(&version.role, &format!("{}-{number}", record.name).replace('$', "")));
+        }
+        Ok(function)
     }
 
     /// A version as the workers run it.

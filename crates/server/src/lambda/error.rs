@@ -23,6 +23,11 @@ impl Error {
         Self { name, message: message.into(), status, fault: Some("User"), reason: None }
     }
 
+    /// Of who may ask, before anything is looked at.
+    pub(crate) fn refused(refusal: &starmap_sigv4::Refusal) -> Self {
+        Self { fault: None, ..Self::new(refusal.code, refusal.status, refusal.message.clone()) }
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new("ResourceNotFoundException", 404, message)
     }

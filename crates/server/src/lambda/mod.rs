@@ -16,12 +16,13 @@ mod check;
 mod code;
 mod error;
 mod invoke;
+mod permissions;
 pub mod protocol;
 mod record;
 mod runtimes;
 mod versions;
 
 pub use actions::Lambda;
-pub use catalog::{Catalog, Place};
+pub use catalog::{Catalog, Credentials, Place};
 pub use error::Error;
 pub use protocol::LambdaRest;

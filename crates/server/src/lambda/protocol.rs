@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -22,7 +21,8 @@ use super::actions::{Lambda, Reply};
 use super::check::{self, Members};
 use super::error::Error;
 use super::invoke::{Invoked, Kind, PAYLOAD_BYTES_MAX};
-use crate::router::{Answer, Answering, BodyError, Protocol, read_body};
+use crate::auth::{Ask, Guard};
+use crate::router::{Answer, Answering, BodyError, Protocol, RequestBody, read_body};
 
 /// Most that a request may carry; an archive of 50 MB in base64.
 const BODY_BYTES_MAX: usize = 70_167_211;
@@ -51,7 +51,7 @@ impl Protocol for LambdaRest {
         is_date && kinds.contains(&kind)
     }
 
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming) -> Answering {
+    fn serve(self: Arc<Self>, head: Parts, body: RequestBody) -> Answering {
         Box::pin(async move {
             match read_body(&head.headers, body, BODY_BYTES_MAX).await {
                 Ok(body) => self.answer(&head, body).await,
@@ -59,6 +59,34 @@ impl Protocol for LambdaRest {
                 Err(BodyError::Broken) => finished(Err(Error::request_content("the request's body ended early"))),
             }
         })
+    }
+
+    fn guard(&self) -> Option<Guard> {
+        Some(Guard { family: starmap_sigv4::Family::Rest, services: &["lambda"], bytes_max: BODY_BYTES_MAX })
+    }
+
+    fn asks(&self, head: &Parts, body: &Bytes) -> Vec<Ask> {
+        let Some(route) = Route::of(&head.method, head.uri.path()) else { return Vec::new() };
+        let query = crate::s3::query(head.uri.query().unwrap_or_default());
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let named = route.members.iter().find(|(name, _)| matches!(*name, "FunctionName" | "Resource"));
+        let name = named.map(|(_, value)| value.as_str()).or_else(|| body.get("FunctionName")?.as_str());
+        let qualifier = query.get("Qualifier").map(String::as_str).filter(|_| route.action == "Invoke");
+        let resource = name.map(|name| self.lambda.arn_of(name, qualifier));
+        let action = match route.action {
+            "Invoke" => "InvokeFunction",
+            other => other,
+        };
+        let mut asks = vec![Ask::new(format!("lambda:{action}"), resource.unwrap_or_else(|| "*".to_owned()))];
+        // Whoever gives a function a role could act as that role.
+        if let Some(role) = body.get("Role").and_then(Value::as_str).filter(|_| route.action != "Invoke") {
+            asks.push(Ask::new("iam:PassRole", role).with("iam:PassedToService", "lambda.amazonaws.com"));
+        }
+        asks
+    }
+
+    fn refuse(&self, _: &Parts, _: &Bytes, refusal: &starmap_sigv4::Refusal) -> Answer {
+        finished(Err(Error::refused(refusal)))
     }
 }
 
@@ -206,6 +234,10 @@ impl Route {
             ("functions", "DELETE", [name, "concurrency"]) => function("DeleteFunctionConcurrency", name),
             ("functions", "GET", [name, "code-signing-config"]) => function("GetFunctionCodeSigningConfig", name),
             ("functions", "GET", [name, "policy"]) => function("GetPolicy", name),
+            ("functions", "POST", [name, "policy"]) => function("AddPermission", name),
+            ("functions", "DELETE", [name, "policy", id]) => {
+                route("RemovePermission", &[("FunctionName", name), ("StatementId", id)])
+            }
             ("functions", "GET", [name, "event-invoke-config"]) => function("GetFunctionEventInvokeConfig", name),
             ("functions", "GET", [name, "url"]) => function("GetFunctionUrlConfig", name),
             _ => None,

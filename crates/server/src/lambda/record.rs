@@ -22,6 +22,18 @@ pub(crate) struct Record {
     pub(crate) concurrency: Option<u32>,
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
+    /// Its resource policies' statements.
+    #[serde(default)]
+    pub(crate) permissions: Vec<Permission>,
+}
+
+/// A statement of a resource policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Permission {
+    /// Of a version or an alias; none is the function itself.
+    #[serde(default)]
+    pub(crate) qualifier: Option<String>,
+    pub(crate) statement: serde_json::Value,
 }
 
 /// Code and configuration, as they are or were.

@@ -32,7 +32,10 @@ impl Catalog {
                 let name = self.existing(members)?;
                 Ok(Reply::ok(json!({ "FunctionName": name })))
             }
-            "GetPolicy" | "GetFunctionEventInvokeConfig" | "GetFunctionUrlConfig" => {
+            "AddPermission" => self.add_permission(members),
+            "GetPolicy" => self.get_policy(members),
+            "RemovePermission" => self.remove_permission(members),
+            "GetFunctionEventInvokeConfig" | "GetFunctionUrlConfig" => {
                 self.existing(members)?;
                 Err(Error::not_found("The resource you requested does not exist."))
             }
@@ -42,7 +45,7 @@ impl Catalog {
     }
 
     /// The plain name of a function that is there.
-    fn existing(&self, members: &Members) -> Result<String, Error> {
+    pub(super) fn existing(&self, members: &Members) -> Result<String, Error> {
         let (name, _) = split(check::function_name(members)?);
         if self.built_in(name).is_none() && !self.records().contains_key(name) {
             return Err(self.missing(name, None));

@@ -4,6 +4,8 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>, read 2026-11.
 
 use bytes::{Bytes, BytesMut};
+use starmap_sigv4::Mismatch;
+use starmap_sigv4::{Chunks, Error as SignatureError};
 
 use super::error::Error;
 
@@ -15,7 +17,7 @@ pub(crate) struct Decoded {
     pub(crate) trailers: Vec<(String, String)>,
 }
 
-/// Takes the frame off a body. Signatures of chunks are not checked.
+/// Takes the frame off a body. Signatures of chunks are not checked: see [`verify`].
 pub(crate) fn decode(mut framed: Bytes) -> Result<Decoded, Error> {
     let mut body = BytesMut::with_capacity(framed.len());
     loop {
@@ -41,6 +43,49 @@ pub(crate) fn decode(mut framed: Bytes) -> Result<Decoded, Error> {
         }
     }
     Ok(Decoded { body: body.freeze(), trailers })
+}
+
+/// Checks the signatures of a body's chunks, and of its trailers if they are signed, too.
+pub(crate) fn verify(mut framed: Bytes, mut chunks: Chunks, has_trailers: bool) -> Result<(), SignatureError> {
+    let wrong = |signature: &str| {
+        SignatureError::Mismatch(Box::new(Mismatch {
+            access_key_id: String::new(),
+            signature: signature.to_owned(),
+            string_to_sign: "AWS4-HMAC-SHA256-PAYLOAD".to_owned(),
+            canonical_request: String::new(),
+        }))
+    };
+    // What is no frame at all is refused when the frame is taken off; unsigned it is in any case.
+    let broken = |_: Error| wrong("");
+    loop {
+        let line = take_line(&mut framed).map_err(broken)?;
+        let (size, signature) = line.split_once(";chunk-signature=").ok_or_else(|| wrong(""))?;
+        let size = usize::from_str_radix(size.trim(), 16).ok().filter(|size| *size <= framed.len());
+        let chunk = framed.split_to(size.ok_or_else(|| wrong(signature))?);
+        if !chunks.verify(&chunk, signature.trim()) {
+            return Err(wrong(signature));
+        }
+        if chunk.is_empty() {
+            break;
+        }
+        if !take_line(&mut framed).map_err(broken)?.is_empty() {
+            return Err(wrong(signature));
+        }
+    }
+    if !has_trailers {
+        return Ok(());
+    }
+    let mut trailers = String::new();
+    while !framed.is_empty() {
+        let line = take_line(&mut framed).map_err(broken)?;
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if name.eq_ignore_ascii_case("x-amz-trailer-signature") {
+            let is_right = chunks.verify_trailers(trailers.as_bytes(), value.trim());
+            return if is_right { Ok(()) } else { Err(wrong(value)) };
+        }
+        trailers.push_str(&format!("{}:{}\n", name.trim().to_ascii_lowercase(), value.trim()));
+    }
+    Err(wrong(""))
 }
 
 /// Takes a line off the front; a last one may lack its end.

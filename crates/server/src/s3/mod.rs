@@ -11,10 +11,11 @@
 //! Signatures are not checked: whoever can reach the server may do everything, which is why it listens on loopback
 //! only unless told otherwise.
 
+mod asks;
 mod attributes;
 pub mod buckets;
 mod checksum;
-mod chunked;
+pub(crate) mod chunked;
 mod error;
 mod listing;
 mod multipart;

@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -25,7 +24,8 @@ use super::error::Error;
 use super::listing::{KEYS_MAX, Query};
 use super::multipart::{Named, Part};
 use super::request::{self, Target, header};
-use crate::router::{Answer, Answering, BodyError, Protocol, read_body};
+use crate::auth::{Ask, Guard};
+use crate::router::{Answer, Answering, BodyError, Protocol, RequestBody, read_body};
 use crate::times;
 use crate::xml::{Element, Writer};
 
@@ -62,7 +62,7 @@ impl Protocol for S3 {
         is_signed || !is_root
     }
 
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming) -> Answering {
+    fn serve(self: Arc<Self>, head: Parts, body: RequestBody) -> Answering {
         Box::pin(async move {
             let body = match read_body(&head.headers, body, BODY_BYTES_MAX).await {
                 Ok(body) => body,
@@ -78,6 +78,20 @@ impl Protocol for S3 {
             };
             self.answer(&head, body).await
         })
+    }
+
+    fn guard(&self) -> Option<Guard> {
+        Some(Guard { family: starmap_sigv4::Family::S3, services: &["s3"], bytes_max: BODY_BYTES_MAX })
+    }
+
+    fn asks(&self, head: &Parts, body: &Bytes) -> Vec<Ask> {
+        super::asks::of(head, body)
+    }
+
+    fn refuse(&self, head: &Parts, _: &Bytes, refusal: &starmap_sigv4::Refusal) -> Answer {
+        let mut error = Error::new(refusal.code, refusal.status, refusal.message.clone());
+        error.members.clone_from(&refusal.details);
+        refused(head, &error)
     }
 }
 
@@ -110,7 +124,7 @@ struct Call<'a> {
 }
 
 /// Sub-resources of buckets and objects that are named in the query, and are not served.
-const NOT_SERVED: [&str; 22] = [
+pub(super) const NOT_SERVED: [&str; 22] = [
     "accelerate",
     "acl",
     "analytics",

@@ -6,6 +6,7 @@
 mod activities;
 mod aliases;
 mod arn;
+mod asks;
 mod configuration;
 mod definition;
 mod events;

@@ -15,19 +15,24 @@ use starmap_engine::Started;
 use starmap_engine::invoker::{Invocation, Invoker, Invoking};
 use starmap_engine::journal::{ExecutionRecord, Status};
 use starmap_engine::limits::Limits;
+use starmap_engine::names::Naming;
 use starmap_engine::services::NoServices;
 use starmap_pipeline::payload::ResultPlace;
 use starmap_pipeline::repair::{Repaired, repair};
 use starmap_pipeline::store::Store;
+use starmap_server::iam::Store as Roles;
+use starmap_sigv4::{Credentials, Payload, Request, Signing, Time, sign};
 
 use super::{FOLLOW_INTERVAL, OneArgs, find};
+use crate::apis::iam_in;
 use crate::commands::run::{self, PlaceArgs, resumed_settings, runtime, see_through};
 use crate::commands::run_aws;
+use crate::commands::serve::ADMINISTRATOR;
 use crate::data_root::{DataRoot, Holder, Taken};
 use crate::printer::Printer;
 use crate::session::{self, Session, Settings};
 use crate::target::{Executions, TargetArgs};
-use crate::{exit, functions, http};
+use crate::{exit, functions, http, variables};
 
 /// How long a run may take to end after it was interrupted.
 const INTERRUPT_MAX: Duration = Duration::from_secs(30);
@@ -83,7 +88,7 @@ pub fn stop(args: &StopArgs, printer: &Printer) -> anyhow::Result<()> {
                     request[key] = json!(value);
                 }
             }
-            ask(&address.to_string(), "StopExecution", &request)?;
+            ask(data, &address.to_string(), "StopExecution", &request)?;
         }
         Taken::Theirs(Some(holder)) => {
             printer.note(&format!("interrupting the run that has it (pid {})", holder.pid));
@@ -186,7 +191,7 @@ pub fn redrive(args: &RedriveArgs, printer: &Printer) -> anyhow::Result<u8> {
         }),
         Taken::Theirs(Some(Holder { address: Some(address), .. })) => {
             runtime()?.block_on(mended(&record, &store, printer))?;
-            ask(&address.to_string(), "RedriveExecution", &json!({ "executionArn": record.arn }))?;
+            ask(data, &address.to_string(), "RedriveExecution", &json!({ "executionArn": record.arn }))?;
             printer.result(&format!("execution {} is redriven by the server at {address}", record.name));
             printer.object(&json!({ "status": "RUNNING", "name": record.name, "execution_arn": record.arn }));
             Ok(0)
@@ -226,11 +231,21 @@ pub async fn mended(record: &ExecutionRecord, store: &Store, printer: &Printer) 
     Ok(())
 }
 
-/// Asks the server that has the data root, in the protocol of Step Functions.
-fn ask(authority: &str, action: &str, request: &Value) -> anyhow::Result<()> {
-    let target = format!("AWSStepFunctions.{action}");
-    let headers = [("Content-Type", "application/x-amz-json-1.0"), ("X-Amz-Target", target.as_str())];
-    let answered = http::post(authority, "/", &headers, request.to_string().as_bytes());
+/// Asks the server that has the data root, in the protocol of Step Functions; signed, if there is a key to sign with.
+fn ask(data: &Path, authority: &str, action: &str, request: &Value) -> anyhow::Result<()> {
+    let (target, body) = (format!("AWSStepFunctions.{action}"), request.to_string());
+    let mut headers = vec![("Content-Type", "application/x-amz-json-1.0"), ("X-Amz-Target", target.as_str())];
+    let signed = credentials(data)?.map(|credentials| {
+        let signed: Vec<(&str, &[u8])> =
+            [("host", authority)].iter().chain(&headers).map(|(name, value)| (*name, value.as_bytes())).collect();
+        let request = Request { method: "POST", path: "/", query: "", headers: &signed };
+        let region = Naming::default().region;
+        let at = Time(session::now().0.div_euclid(1000));
+        let signing = Signing { credentials: &credentials, region: &region, service: "states", at };
+        sign(&request, Payload::Bytes(body.as_bytes()), &signing).headers
+    });
+    headers.extend(signed.iter().flatten().map(|(name, value)| (*name, value.as_str())));
+    let answered = http::post(authority, "/", &headers, body.as_bytes());
     let (status, body) = answered.with_context(|| format!("asking the server at {authority} for {action}"))?;
     if status == 200 {
         return Ok(());
@@ -238,6 +253,20 @@ fn ask(authority: &str, action: &str, request: &Value) -> anyhow::Result<()> {
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     anyhow::bail!("the server at {authority} refused {action}: {} {}", text("__type"), text("message"))
+}
+
+/// The key to ask with: the environment's, else an administrator's of the data root, which belongs to whoever can read it.
+fn credentials(data: &Path) -> anyhow::Result<Option<Credentials>> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let given = variable(variables::AWS_ACCESS_KEY_ID).zip(variable(variables::AWS_SECRET_ACCESS_KEY));
+    if let Some((access_key_id, secret_access_key)) = given {
+        let session_token = variable("AWS_SESSION_TOKEN");
+        return Ok(Some(Credentials { access_key_id, secret_access_key, session_token }));
+    }
+    let Some(directory) = Roles::load(&iam_in(data))? else { return Ok(None) };
+    let administrator = directory.user(ADMINISTRATOR).ok();
+    let key = administrator.and_then(|user| user.keys.iter().find(|key| key.is_active).cloned());
+    Ok(key.map(|key| Credentials { access_key_id: key.id, secret_access_key: key.secret, session_token: None }))
 }
 
 fn unknown_holder(data: &Path) -> anyhow::Error {
