@@ -156,7 +156,8 @@ impl Mirror {
 
 /// The Map state that a map run is of, by the history of its execution.
 pub fn state_of(history: &[HistoryRow], map_run_arn: &str) -> Option<String> {
-    let started = history.iter().position(|row| row.details.get("map_run_arn").is_some_and(|arn| arn == map_run_arn))?;
+    let started =
+        history.iter().position(|row| row.details.get("map_run_arn").is_some_and(|arn| arn == map_run_arn))?;
     let entered = history[..started].iter().rev().find(|row| row.name == "MapStateEntered")?;
     entered.details.get("name")?.as_str().map(str::to_owned)
 }
