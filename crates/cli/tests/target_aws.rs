@@ -8,13 +8,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{Place, assert_refused, object, program, text};
 use fake::{Answer, Fake};
 use serde_json::{Value, json};
 
 const DEFINITION: &str = include_str!("../../../examples/redshift/state-machine.asl.json");
+
+/// Whose key may do everything.
+const ADMINISTRATOR: (&str, &str) = ("AKIAEXAMPLE", "secret");
 
 /// AWS, as far as it goes: a server over a place's buckets with a state machine `starmap`.
 struct There {
@@ -26,9 +29,14 @@ struct There {
 
 impl There {
     fn start(partitions: u32, galaxies: u32, definition: &str) -> Self {
+        Self::start_with(partitions, galaxies, definition, &[])
+    }
+
+    fn start_with(partitions: u32, galaxies: u32, definition: &str, more: &[&str]) -> Self {
         let place = Place::with_sky(partitions, galaxies);
         let mut command = Command::new(program());
-        command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--concurrency", "2"]);
+        command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--concurrency", "2"]).args(more);
+        command.env("AWS_ACCESS_KEY_ID", ADMINISTRATOR.0).env("AWS_SECRET_ACCESS_KEY", ADMINISTRATOR.1);
         command.arg("--data").arg(place.path().join("cloud")).arg("--buckets").arg(place.buckets());
         let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -44,19 +52,44 @@ impl There {
     }
 
     fn call(&self, action: &str, request: &Value) -> Value {
+        let headers =
+            [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", &format!("AWSStepFunctions.{action}"))];
+        serde_json::from_str(&self.signed("states", &headers, &request.to_string())).unwrap()
+    }
+
+    /// A call of IAM; the form is percent-encoded.
+    fn iam(&self, form: &str) -> String {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.signed("iam", &headers, &format!("{form}&Version=2010-05-08"))
+    }
+
+    /// A request by the administrator.
+    fn signed(&self, service: &str, headers: &[(&str, &str)], body: &str) -> String {
+        let mut all: Vec<(&str, &[u8])> = vec![("host", self.address.as_bytes())];
+        all.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+        let request = starmap_sigv4::Request { method: "POST", path: "/", query: "", headers: &all };
+        let credentials = starmap_sigv4::Credentials {
+            access_key_id: ADMINISTRATOR.0.to_owned(),
+            secret_access_key: ADMINISTRATOR.1.to_owned(),
+            session_token: None,
+        };
+        let at = starmap_sigv4::Time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64);
+        let signing = starmap_sigv4::Signing { credentials: &credentials, region: "us-east-1", service, at };
+        let signed = starmap_sigv4::sign(&request, starmap_sigv4::Payload::Bytes(body.as_bytes()), &signing);
+        let mut head = format!("POST / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        for (name, value) in &signed.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        let (host, body) = (&self.address, request.to_string());
-        let head = format!(
-            "POST / HTTP/1.1\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: AWSStepFunctions.{action}\r\n\
-             Host: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
+        write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{action}: {answer}");
-        serde_json::from_str(body).unwrap()
+        assert!(head.starts_with("HTTP/1.1 200"), "{headers:?}: {answer}");
+        body.to_owned()
     }
 
     /// The program as somebody who has credentials for this cloud runs it.
@@ -104,7 +137,7 @@ fn on_aws(command: &mut Command, endpoint: &str, home: &Path) {
         command.env_remove(name);
     }
     command.env("HOME", home).env("AWS_REGION", "us-east-1").env("AWS_ENDPOINT_URL", endpoint);
-    command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+    command.env("AWS_ACCESS_KEY_ID", ADMINISTRATOR.0).env("AWS_SECRET_ACCESS_KEY", ADMINISTRATOR.1);
 }
 
 /// FilterLogEvents over log files, a page per stream. The first request of all is one too many.
@@ -112,7 +145,7 @@ fn filtered(folder: &Path, request: &fake::Request) -> Answer {
     if request.number == 0 {
         return Answer::error(400, "ThrottlingException", "Rate exceeded");
     }
-    assert!(request.head.contains("logs_20140328.filterlogevents"), "{}", request.head);
+    assert!(request.head.contains("Logs_20140328.FilterLogEvents"), "{}", request.head);
     assert!(request.head.contains("/us-east-1/logs/aws4_request"), "{}", request.head);
     let asked: Value = serde_json::from_str(&request.body).unwrap();
     let function = asked["logGroupName"].as_str().unwrap().strip_prefix("/aws/lambda/").unwrap();
@@ -318,6 +351,81 @@ fn what_can_not_be_is_refused_before_anything_starts() {
     assert_eq!(there.executions(), 0);
 }
 
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte.is_ascii_alphanumeric() {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn element(xml: &str, name: &str) -> String {
+    let (_, rest) = xml.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{name} in {xml}"));
+    rest.split_once('<').unwrap().0.to_owned()
+}
+
+/// The policy of docs/target-aws.md is all that it takes, signed and with the logs that the server itself has.
+#[test]
+fn the_documented_policy_is_enough_where_every_request_is_checked() {
+    let there = There::start_with(3, 60, DEFINITION, &["--auth"]);
+    let docs = include_str!("../../../docs/target-aws.md");
+    let policy = docs.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let mut policy = policy.to_owned();
+    for (name, value) in [
+        ("REGION", "us-east-1"),
+        ("ACCOUNT", "000000000000"),
+        ("DATA_BUCKET", "sky"),
+        ("RESULT_BUCKET", "sky"),
+        ("RESULT_PATH", "results/one"),
+    ] {
+        policy = policy.replace(name, value);
+    }
+    there.iam("Action=CreateUser&UserName=astronomer");
+    let put = |policy: &str| {
+        let policy = encoded(policy);
+        there.iam(&format!("Action=PutUserPolicy&UserName=astronomer&PolicyName=p&PolicyDocument={policy}"));
+    };
+    put(&policy);
+    let key = there.iam("Action=CreateAccessKey&UserName=astronomer");
+    let (id, secret) = (element(&key, "AccessKeyId"), element(&key, "SecretAccessKey"));
+    let run = |name: &str, result_path: &str, secret: &str| {
+        let mut input = there.place.input(3);
+        input["result_path"] = json!(result_path);
+        let mut command = there.run_command(&input, &["--name", name]);
+        command.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", secret);
+        command.env_remove("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS").output().unwrap()
+    };
+    let output = run("mine", "results/one", &secret);
+    let said = text(&output.stderr);
+    assert_eq!((&object(&output)["status"], output.status.code()), (&json!("SUCCEEDED"), Some(0)), "{said}");
+    assert!(!said.contains("warning"), "{said}");
+    let summary: Value = serde_json::from_slice(&there.bytes("results/one/summary.json")).unwrap();
+    assert_eq!(
+        (&summary["execution"]["attempts"], &summary["execution"]["attempts_failed"]),
+        (&json!(5), &json!(0)),
+        "{said}"
+    );
+    assert!(summary["aws"]["lambda_usd"].as_f64().unwrap() > 0.0);
+
+    // Without one of its statements it says which action is missing.
+    let unlogged = policy.replace("logs:FilterLogEvents", "logs:GetLogEvents");
+    put(&unlogged);
+    let output = run("mine", "results/one", &secret);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("not authorized to perform: logs:FilterLogEvents"),
+        "{}",
+        text(&output.stderr)
+    );
+    put(&policy.replace("states:StartExecution", "states:TagResource"));
+    let output = run("another", "results/two", &secret);
+    assert_refused(&output, 2, &["not authorized to perform: states:StartExecution", "docs/target-aws.md"]);
+
+    let output = run("mine", "results/one", "another secret");
+    assert_refused(&output, 2, &["SignatureDoesNotMatch", "the secret key does not belong to this access key id"]);
+}
+
 /// The program against an AWS that answers as it is told; how often it was asked, too.
 fn listed(answer: impl Fn(&fake::Request) -> Answer + Send + Sync + 'static, attempts: &str) -> (Output, usize) {
     let fake = Fake::start(answer);
@@ -377,6 +485,39 @@ fn throttling_and_failures_of_aws_are_asked_again_a_bounded_number_of_times() {
     let (output, asked) = listed(|_| Answer::silence(), "2");
     assert_refused(&output, 1, &["no answer from http://127.0.0.1"]);
     assert_eq!(asked, 2);
+}
+
+#[test]
+fn requests_are_signed_as_they_go_over_the_wire() {
+    let (sender, asked) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let (output, _) = listed(
+        move |request| {
+            sender.lock().unwrap().send((request.head.clone(), request.body.clone())).unwrap();
+            Answer::json(&json!({ "executions": [] }))
+        },
+        "1",
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let (head, body) = asked.recv().unwrap();
+    let mut lines = head.lines();
+    let mut first = lines.next().unwrap().split(' ');
+    let (method, target) = (first.next().unwrap(), first.next().unwrap());
+    let headers: Vec<(&str, &[u8])> =
+        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name, value.as_bytes())).collect();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let request = starmap_sigv4::Request { method, path, query, headers: &headers };
+    let claim = starmap_sigv4::parse(&request).unwrap();
+    assert_eq!(
+        (claim.access_key_id.as_str(), claim.scope.region.as_str(), claim.scope.service.as_str()),
+        ("AKIAEXAMPLE", "us-east-1", "states")
+    );
+    let family = starmap_sigv4::Family::Json;
+    claim.check(&request, family, &["us-east-1"], "states", claim.at).unwrap();
+    let payload = starmap_sigv4::sha256_hex(body.as_bytes());
+    claim.verify(&request, &payload, "secret").unwrap();
+    claim.verify(&request, &payload, "another").unwrap_err();
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["maxResults"], 1_000);
 }
 
 #[test]

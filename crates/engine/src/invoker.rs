@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::journal::ExecutionId;
-
 /// One attempt to run a function.
 #[derive(Debug)]
 pub struct Invocation {
@@ -22,8 +20,6 @@ pub struct Invocation {
     pub payload: Vec<u8>,
     /// Told once, when a worker takes the invocation. Dropped unsent if none ever does.
     pub started: oneshot::Sender<Started>,
-    /// For whoever looks on: the execution that asks, if it is one in the journal.
-    pub execution: Option<ExecutionId>,
 }
 
 /// Who took an invocation.

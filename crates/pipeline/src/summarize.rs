@@ -164,7 +164,8 @@ pub async fn finalize(store: &Store, place: &ResultPlace, times: ExecutionTimes)
         attempts: times.attempts.len() as u64,
         attempts_failed: times.attempts.iter().filter(|attempt| attempt.error.is_some()).count() as u64,
         billed_ms: times.attempts.iter().map(|attempt| attempt.billed_ms).sum(),
-        billed_gb_s: times.attempts.iter().map(Attempt::billed_gb_s).sum(),
+        // The sum of nothing is minus zero.
+        billed_gb_s: times.attempts.iter().map(Attempt::billed_gb_s).fold(0.0, |sum, gb_s| sum + gb_s),
         max_memory_used_mib: times.attempts.iter().map(|attempt| attempt.max_memory_used_mib).max(),
     });
     write(store, place, &summary, &plots).await?;

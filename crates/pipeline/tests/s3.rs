@@ -6,18 +6,23 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod common;
+#[path = "../../cli/tests/proxy/mod.rs"]
+#[allow(dead_code, reason = "the faults of other tests")]
+mod proxy;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Sky, block_on};
+use proxy::{Fault, Proxy};
 use serde_json::json;
 use starmap_pipeline::infer::{Identity, Worker};
 use starmap_pipeline::initialize::initialize;
-use starmap_pipeline::store::{Store, StoreConfig, suite};
+use starmap_pipeline::store::{S3Access, Store, StoreConfig, suite};
 use starmap_pipeline::summarize::summarize;
 
 /// Set for the child process of this test: the test itself, with the server's address in its environment.
@@ -158,6 +163,39 @@ fn an_unknown_bucket_is_named() {
         assert_eq!(error.error_name(), "Starmap.BucketNotFound", "{error}");
         let error = block_on(store.list("skyy", "x")).unwrap_err();
         assert_eq!(error.error_name(), "Starmap.BucketNotFound", "{error}");
+    });
+}
+
+#[test]
+fn a_large_upload_is_repeated_part_by_part() {
+    with_moto("a_large_upload_is_repeated_part_by_part", || {
+        // Of the requests that begin, carry and end the upload, some are refused, some lose their connection, and some
+        // lose the end of their answer.
+        let writes = AtomicUsize::new(0);
+        let faults = [Fault::Unavailable, Fault::Reset, Fault::Truncated];
+        let rule = move |method: &str, _: &str, _: usize| {
+            let is_write = method == "POST" || method == "PUT";
+            let number = if is_write { writes.fetch_add(1, Ordering::SeqCst) } else { 1 };
+            number.is_multiple_of(2).then(|| faults[number / 2 % faults.len()])
+        };
+        let proxy = Proxy::start(&std::env::var(ENDPOINT).unwrap(), rule);
+        let access = S3Access {
+            access_key_id: "test".to_owned(),
+            secret_access_key: "test".to_owned(),
+            session_token: None,
+            region: "us-east-1".to_owned(),
+            endpoint: Some(proxy.endpoint.clone()),
+        };
+        let store = Store::s3(access).unwrap();
+        let bytes: Vec<u8> = (0..20_000_000u32).map(|i| (i % 251) as u8).collect();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut upload = runtime.block_on(store.upload("sky", "large")).unwrap();
+        bytes.chunks(1_000_000).for_each(|part| upload.write_all(part).unwrap());
+        assert_eq!(upload.finish().unwrap(), bytes.len() as u64);
+        let retries = store.retries();
+        assert!(retries.refused > 0 && retries.cut_off > 0, "{retries:?}, {} faults", proxy.faults());
+        let found = runtime.block_on(store.get("sky", "large")).unwrap().unwrap();
+        assert!(found == bytes);
     });
 }
 

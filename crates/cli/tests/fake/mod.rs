@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub struct Request {
     /// How many requests there were before.
     pub number: usize,
-    /// First line and headers, in lower case.
+    /// First line and headers.
     pub head: String,
     /// The body.
     pub body: String,
@@ -80,8 +80,8 @@ fn serve(mut stream: TcpStream, number: usize, answer: &impl Fn(&Request) -> Ans
             return;
         }
     }
-    let head = head.to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
+    let lower = head.to_lowercase();
+    let length = lower.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     if reader.read_exact(&mut body).is_err() {
         return;

@@ -120,7 +120,7 @@ impl Shared {
         client.write_all(&body[..sent])?;
         if matches!(fault, Some(Fault::Stalled(_))) {
             // Until the client gives up.
-            client.read(&mut [0])?;
+            client.read(&mut [0]).map(drop)?;
         }
         Ok(())
     }
