@@ -21,6 +21,7 @@ const SURVEY = {
       Type: "Map",
       ItemsPath: "$.fields",
       MaxConcurrency: 6,
+      ToleratedFailureCountPath: "$.tolerated",
       ItemProcessor: {
         ProcessorConfig: { Mode: "DISTRIBUTED", ExecutionType: "STANDARD" },
         StartAt: "Slew",
@@ -72,7 +73,23 @@ export async function startServer(program) {
     if (!answer.ok) throw new Error(`${action}: ${value.message}`);
     return value;
   };
-  const role = "arn:aws:iam::123456789012:role/console";
+  /** An action of IAM; what stands in the answer's element of that name. */
+  const iam = async (action, parameters, element) => {
+    const body = new URLSearchParams({ Action: action, Version: "2010-05-08", ...parameters });
+    const answer = await fetch(base, { method: "POST", body });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${action}: ${text}`);
+    return new RegExp(`<${element}>([^<]*)</${element}>`).exec(text)?.[1];
+  };
+  const policy = (statement) => JSON.stringify({ Version: "2012-10-17", Statement: [{ Effect: "Allow", ...statement }] });
+  const trust = policy({ Principal: { Service: "states.amazonaws.com" }, Action: "sts:AssumeRole" });
+  const role = await iam("CreateRole", {
+    RoleName: "observatory", AssumeRolePolicyDocument: trust, Description: "Looks at the sky, and writes down what it saw",
+    "Tags.member.1.Key": "team", "Tags.member.1.Value": "night shift",
+  }, "Arn");
+  await iam("AttachRolePolicy", { RoleName: "observatory", PolicyArn: "arn:aws:iam::aws:policy/AmazonS3FullAccess" });
+  const inline = policy({ Action: "lambda:InvokeFunction", Resource: "arn:aws:lambda:*:*:function:starmap-*" });
+  await iam("PutRolePolicy", { RoleName: "observatory", PolicyName: "LambdaInvokeScopedAccessPolicy", PolicyDocument: inline });
   const { stateMachineArn } = await call("CreateStateMachine", { name: "survey", roleArn: role, definition: JSON.stringify(SURVEY, null, 2) });
   await call("PublishStateMachineVersion", { stateMachineArn, description: "first light" });
   const stop = async () => {
@@ -85,8 +102,8 @@ export async function startServer(program) {
   return { base, call, stop, survey: stateMachineArn };
 }
 
-/** An input for the survey: how many fields, which are cloudy, how long each takes. */
-export function fields(count, cloudy, seconds) {
+/** An input for the survey: how many fields, which are cloudy, how long each takes, and how many may fail. */
+export function fields(count, cloudy, seconds, tolerated = 0) {
   const field = (index) => ({ field: `F${String(index).padStart(3, "0")}`, cloudy: cloudy.includes(index), seconds: seconds(index) });
-  return { dark: true, fields: Array.from({ length: count }, (_, index) => field(index)) };
+  return { dark: true, tolerated, fields: Array.from({ length: count }, (_, index) => field(index)) };
 }

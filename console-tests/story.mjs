@@ -57,6 +57,33 @@ async function check(name) {
   if (wide > 0) problems.push(`${name}: the page is ${wide} px wider than the window`);
 }
 
+/** What has the keyboard's focus: what it is called, and whether it can be seen that it has it. */
+const focused = () => page.evaluate(() => {
+  const element = document.activeElement;
+  const style = getComputedStyle(element);
+  const box = element.getBoundingClientRect();
+  const name = element.getAttribute("aria-label") || element.labels?.[0]?.textContent || element.textContent || "";
+  const frame = element.querySelector?.(":scope > .frame");
+  const isMarked = (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2)
+    || (frame !== null && frame !== undefined && parseFloat(getComputedStyle(frame).strokeWidth) > 3);
+  const isInSight = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+  return { name: name.trim().replace(/\s+/g, " "), isSeen: isMarked && isInSight };
+});
+
+/** Presses the tabulator until what is called so has the focus, which must be seen at every stop. */
+async function tabTo(wanted, key = "Tab") {
+  const passed = [];
+  for (let presses = 0; presses < 150; presses += 1) {
+    await page.keyboard.press(key);
+    const { name, isSeen } = await focused();
+    // Between the end of the page and its beginning is the browser itself.
+    if (!isSeen && name.length < 200) problems.push(`keyboard at ${page.url()}: focus is not seen on ${JSON.stringify(name)}`);
+    if (wanted.test(name)) return;
+    passed.push(name.slice(0, 30));
+  }
+  assert.fail(`${wanted} was not reached at ${page.url()}: ${passed.join(" | ")}`);
+}
+
 /** The number in the path of an execution's page. */
 const idOf = () => /executions\/(\d+)/.exec(page.url())?.[1];
 
@@ -155,22 +182,128 @@ try {
   await page.getByRole("button", { name: "Stop", exact: true }).click();
   await page.getByText("Done for all that were chosen.").waitFor();
 
-  step("the keyboard alone: skip link, a state of the graph, its panel");
-  await open(`executions/${redshift}`);
-  await page.keyboard.press("Tab");
+  step("executions are found by a value of their input");
+  await open("executions");
+  await page.getByLabel("Input has").fill("$.fields[0].seconds >= 20 and $.dark = true");
+  await page.getByRole("button", { name: "Filter" }).click();
+  await page.getByText("1–1 of 1").waitFor();
+  await page.getByRole("link", { name: "night-2" }).waitFor();
+  await page.getByLabel("Input has").fill("$.fields is 1");
+  await page.getByRole("button", { name: "Filter" }).click();
+  await page.getByText("expected for example").waitFor();
+
+  step("a long table has only the rows that are looked at in the page");
+  await server.call("StartExecution", { stateMachineArn: server.survey, name: "all-sky", input: JSON.stringify(fields(2000, [1500], () => 0, 1)) });
+  await open("executions/all-sky");
+  await page.locator("#title .badge-ok").waitFor();
+  await page.locator("#facts").getByRole("link", { name: "Observe fields" }).click();
+  await page.locator(".is-virtual tbody tr").first().waitFor();
+  const wide = /map-runs\/(\d+)/.exec(page.url())[1];
+  assert.match(await page.locator(".is-virtual tbody tr").first().textContent(), /1\u202f500.*Failed/);
+  await page.getByRole("link", { name: "By item" }).click();
+  await page.waitForURL(/show=all/);
+  const elements = () => page.evaluate(() => document.querySelectorAll("*").length);
+  await page.locator(".is-virtual tbody tr", { hasText: "Succeeded" }).first().waitFor();
+  const atTop = await elements();
+  for (const [part, item] of [[1, "1999"], [0.5, "1000"], [0, "0"]]) {
+    await page.locator(".is-virtual .scroll").evaluate((box, part) => { box.scrollTop = box.scrollHeight * part; }, part);
+    await page.getByRole("link", { name: item.replace(/(?=\d{3}$)/, "\u202f").replace(/^\u202f/, ""), exact: true }).waitFor();
+    assert.ok((await elements()) < atTop + 300, `${await elements()} elements at ${item}, ${atTop} at the top`);
+  }
+
+  step("what workers do now, and the lines of one item");
+  await open("functions");
+  await page.locator("#workers").getByText(/of 1?.?\d+ MiB/).first().waitFor();
+  await open(`logs?execution=${redshift}&item=1`);
+  await page.locator(".log .report").first().waitFor();
+  assert.equal(await page.locator(".log .report").count(), 1);
+  await page.getByLabel("Lines with").fill("START");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.locator(".log .line").first().waitFor();
+  assert.equal(await page.locator(".log .line").count(), 1);
+
+  step("log groups as clients are told of them, and a role with all that it has");
+  await open("logs");
+  await page.getByRole("link", { name: "Log groups" }).click();
+  await page.getByRole("link", { name: "/aws/lambda/starmap-infer" }).click();
+  await page.getByLabel("Filter pattern").fill("REPORT");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.locator(".message", { hasText: "REPORT RequestId" }).first().waitFor();
+  await open("machines/survey");
+  await page.locator(".facts").getByRole("link", { name: /role\/observatory/ }).click();
+  await page.getByText("AmazonS3FullAccess", { exact: true }).waitFor();
+  for (const [name, text] of [["Trust relationships", "states.amazonaws.com"], ["Tags (1)", "night shift"], ["Last accessed", "not used yet"], ["Sessions (0)", "Nobody"]]) {
+    await page.getByRole("link", { name }).click();
+    await page.getByText(text).first().waitFor();
+  }
+
+  step("two runs beside each other, and beside the published tables");
+  await open(`compare?id=1&id=${redshift}`);
+  for (const name of ["Time by state", "Time by phase", "Metrics", "Inputs", "Beside the published tables"]) {
+    await page.getByRole("heading", { name, exact: true }).waitFor();
+  }
+  assert.equal(await page.locator(".published .own").count(), 2);
+
+  step("the whole of it with the keyboard alone: form, graph, map run, failed item, stop, redrive, compare");
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await open("machines");
+  await tabTo(/^Skip to content$/);
   await page.keyboard.press("Enter");
   assert.equal(new URL(page.url()).hash, "#main");
-  let reached = "";
-  for (let presses = 0; presses < 60 && !/^Distributed Test/.test(reached); presses += 1) {
-    await page.keyboard.press("Tab");
-    reached = await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? "");
-  }
-  assert.match(reached, /^Distributed Test 8 of 8, Distributed map, succeeded/);
+  await tabTo(/^Start an execution of survey$/);
   await page.keyboard.press("Enter");
-  await page.getByRole("heading", { name: "Distributed Test" }).waitFor();
+  await page.waitForURL(/survey\/start/);
+  await tabTo(/^Name/);
+  await page.keyboard.type("by-keyboard");
+  await tabTo(/^Input$/);
+  await page.keyboard.press("Control+a");
+  await page.keyboard.insertText(JSON.stringify(fields(30, [1], (index) => (index < 2 ? 1 : 60), 5)));
+  await tabTo(/^Start execution$/);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/executions\/\d+/);
+  await page.locator(".state.is-running .name", { hasText: "Observe fields" }).waitFor();
+  await tabTo(/^Plan the night/);
+  assert.equal(await page.locator(".graph .state > a[tabindex='0']").count(), 1, "a graph is one stop");
+  for (let presses = 0; presses < 8 && !/^Observe fields/.test((await focused()).name); presses += 1) await page.keyboard.press("ArrowDown");
+  assert.match((await focused()).name, /^Observe fields .*Distributed map, in progress/);
+  assert.ok((await focused()).isSeen, "the state is marked");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Observe fields" }).waitFor();
+  await tabTo(/^30 items$/);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/map-runs/);
+  await page.locator(".failures a", { hasText: "Item 1" }).waitFor();
+  await tabTo(/^Item 1$/);
+  await page.keyboard.press("Enter");
+  await page.getByText("This execution failed in Cloudy").waitFor();
+  await tabTo(/^by-keyboard$/);
+  await page.keyboard.press("Enter");
+  await page.locator("summary", { hasText: "Stop…" }).waitFor();
+  await tabTo(/^Stop…$/);
+  await page.keyboard.press("Enter");
+  await tabTo(/^Cause/);
+  await page.keyboard.type("dawn has come");
+  await tabTo(/^Stop this execution$/);
+  await page.keyboard.press("Enter");
+  await page.getByText("dawn has come").first().waitFor();
+  await tabTo(/^Redrive$/);
+  await page.keyboard.press("Enter");
+  await page.getByText("The execution goes on where it ended.").waitFor();
+  await page.keyboard.press("g");
+  await page.keyboard.press("e");
+  await page.waitForURL(/executions$/);
+  for (const name of [/^Choose by-keyboard$/, /^Choose night-1$/]) {
+    await tabTo(name);
+    await page.keyboard.press("Space");
+  }
+  await tabTo(/^Compare$/, "Shift+Tab");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Time by state" }).waitFor();
   await page.keyboard.press("g");
   await page.keyboard.press("m");
   await page.waitForURL(/machines$/);
+  const { executions } = await server.call("ListExecutions", { stateMachineArn: server.survey, statusFilter: "RUNNING" });
+  for (const { executionArn } of executions) await server.call("StopExecution", { executionArn });
 
   step("every page in light and dark, wide and narrow");
   const machine = await page.getByRole("link", { name: /^redshift-/ }).first().textContent();
@@ -198,9 +331,19 @@ try {
     survey: "machines/survey",
     versions: "machines/survey?view=versions",
     start: `machines/${machine}/start`,
+    "map-run-long": `map-runs/${wide}`,
+    children: `map-runs/${wide}/children?show=all&from=1000`,
     functions: "functions",
     function: "functions/starmap-infer",
+    logs: "logs",
+    "logs-item": `logs?execution=${redshift}&item=1`,
+    groups: "logs/groups",
+    group: `logs/groups/${encodeURIComponent("/aws/lambda/starmap-infer")}?q=REPORT`,
+    roles: "roles",
+    role: "roles/observatory",
+    "role-trust": "roles/observatory?view=trust",
     compare: `compare?id=${night}&id=${second}`,
+    "compare-runs": `compare?id=1&id=${redshift}`,
     keyboard: "keyboard",
     missing: "executions/none",
   };
@@ -215,6 +358,17 @@ try {
         await check(of);
         await picture(of, { fullPage: true });
       }
+    }
+  }
+
+  step("on paper: what is only for a screen is not there");
+  await page.setViewportSize({ width: 1440, height: 900 });
+  await page.emulateMedia({ media: "print", colorScheme: "dark" });
+  for (const name of ["execution", "night", "map-run-workers", "map-run", "science"]) {
+    await open(pages[name]);
+    assert.equal(await page.locator(".top nav:visible, .actions:visible, .cli:visible, .foot:visible").count(), 0, name);
+    if (pictures) {
+      await page.pdf({ path: join(pictures, `${name}.pdf`), format: "A4", printBackground: true });
     }
   }
 

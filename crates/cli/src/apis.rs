@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use starmap_engine::names::Naming;
+use starmap_server::console;
 use starmap_server::iam::{Iam, Store, Wanted};
 use starmap_server::lambda::{Catalog, Credentials, Lambda, LambdaRest, Place};
 use starmap_server::logs::{self, Logs, LogsJson};
@@ -69,6 +70,18 @@ impl Apis {
         let (web, region) = (Arc::new(Client::new()?), Naming::default().region);
         let services = AwsServices::new(Arc::clone(&buckets), Arc::clone(&lambda), web, region);
         Ok(Self { buckets, lambda, logs: Arc::new(logs), iam, catalog, services })
+    }
+
+    /// The roles as they are, for the console.
+    pub fn roles(&self) -> console::Roles {
+        let iam = Arc::clone(&self.iam);
+        Arc::new(move || iam.read(Clone::clone))
+    }
+
+    /// The actions of CloudWatch Logs, for the console.
+    pub fn log_groups(&self) -> console::LogGroups {
+        let logs = Arc::clone(&self.logs);
+        Arc::new(move |action, members| logs.call(action, members.to_string().as_bytes()))
     }
 
     /// All protocols, those that are told by more first.

@@ -17,9 +17,9 @@ use starmap_engine::{Engine, Parts};
 use starmap_pipeline::store::{Store, StoreConfig};
 use starmap_server::StepFunctions;
 use starmap_server::console::{self, Console};
-use starmap_server::lambda::Catalog;
 use starmap_workers::{Options, Workers};
 
+use crate::apis::Apis;
 use crate::data_root::DataRoot;
 use crate::functions;
 use crate::objects::StoreObjects;
@@ -125,12 +125,8 @@ impl Session {
         Ok(Self { engine: Arc::new(engine), workers, store, data_root })
     }
 
-    /// The console over all of this.
-    pub fn console(
-        &self,
-        step_functions: &Arc<StepFunctions>,
-        catalog: Option<Arc<Catalog>>,
-    ) -> anyhow::Result<Arc<Console>> {
+    /// The console over all of this, and over the other APIs if there are any.
+    pub fn console(&self, step_functions: &Arc<StepFunctions>, apis: Option<&Apis>) -> anyhow::Result<Arc<Console>> {
         // As people would write it, where that is shorter.
         let data = self.data_root.path();
         let current = std::env::current_dir().context("asking for the working directory")?;
@@ -140,9 +136,11 @@ impl Session {
             step_functions: Arc::clone(step_functions),
             clock: Arc::new(now),
             workers: Some(Arc::clone(&self.workers)),
-            catalog,
+            catalog: apis.map(|apis| Arc::clone(&apis.catalog)),
             logs: Some(self.data_root.logs()),
             science: Some(Arc::new(Redshifts::new(self.store.clone()))),
+            directory: apis.map(Apis::roles),
+            log_groups: apis.map(Apis::log_groups),
             data: (data != DEFAULT_DATA).then_some(data),
         }))
     }

@@ -628,7 +628,8 @@ impl Driver {
         let unique = [execution.0, task.0, self.attempts, self.clock.now().0 as u64].map(|part| part.to_string());
         let request_id = derived_uuid(&unique.each_ref().map(String::as_str));
         let (started, taken) = oneshot::channel();
-        let invoking = Arc::clone(&self.invoker).invoke(Invocation { request_id, function, payload, started });
+        let invocation = Invocation { request_id, function, payload, started, execution: Some(execution) };
+        let invoking = Arc::clone(&self.invoker).invoke(invocation);
         let sender = self.sender.clone();
         let joined = self.runtime.spawn(async move {
             let mut invoking = invoking;

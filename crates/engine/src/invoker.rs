@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::journal::ExecutionId;
+
 /// One attempt to run a function.
 #[derive(Debug)]
 pub struct Invocation {
@@ -20,6 +22,8 @@ pub struct Invocation {
     pub payload: Vec<u8>,
     /// Told once, when a worker takes the invocation. Dropped unsent if none ever does.
     pub started: oneshot::Sender<Started>,
+    /// For whoever looks on: the execution that asks, if it is one in the journal.
+    pub execution: Option<ExecutionId>,
 }
 
 /// Who took an invocation.

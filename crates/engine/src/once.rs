@@ -51,7 +51,7 @@ impl Callee {
         let Call { function, payload, enveloped } = integration::call(&resource, arguments).map_err(refused)?;
         let (started, _) = oneshot::channel();
         let payload = payload.to_string().into_bytes();
-        let invocation = Invocation { request_id, function: function.clone(), payload, started };
+        let invocation = Invocation { request_id, function: function.clone(), payload, started, execution: None };
         let Outcome { result, report } = Arc::clone(&self.invoker).invoke(invocation).await;
         match result {
             Ok(answer) => {

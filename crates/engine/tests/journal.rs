@@ -1,8 +1,9 @@
 //! Every journal passes the same suite.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use starmap_asl::Timestamp;
 use starmap_engine::journal::browse::{FAILURES, Listing, Order};
+use starmap_engine::journal::condition::Condition;
 use starmap_engine::journal::memory::MemoryJournal;
 use starmap_engine::journal::sqlite::SqliteJournal;
 use starmap_engine::journal::suite;
@@ -50,13 +51,14 @@ fn browsable() -> Batch {
         name: format!("{}-{}", if id.is_multiple_of(2) { "Even" } else { "odd" }, id % 7),
         state_machine_arn: format!("arn:machine-{}", id % 2),
         revision: RevisionRow(1),
-        version_arn: None,
-        alias_arn: None,
+        version_arn: [None, Some(12), Some(9)][id as usize % 3]
+            .map(|number| format!("arn:machine-{}:{number}", id % 2)),
+        alias_arn: matches!(id % 5, 1 | 4).then(|| format!("arn:machine-{}:prod", id % 2)),
         kind: MachineKind::Standard,
         trace_header: None,
         processor: None,
         parent,
-        input: Value::Null,
+        input: json!({ "n": id % 5, "place": if id.is_multiple_of(2) { "East" } else { "west" } }),
         annotations: Value::Null,
         payload_bytes_max: None,
         status: Status::Running,
@@ -65,7 +67,7 @@ fn browsable() -> Batch {
         cause: None,
         started_at: Timestamp(1_000 + 10 * id as i64),
         stopped_at: None,
-        redrive_count: 0,
+        redrive_count: id as u32 % 3,
         redriven_at: None,
         run_redrives: 0,
     };
@@ -127,7 +129,16 @@ fn looking_around_by_index_finds_what_reading_everything_does() {
     let machine = ExecutionsOf::StateMachine("arn:machine-1".to_owned());
     let mut seen = 0;
     for of in [ExecutionsOf::Everyone, machine, ExecutionsOf::MapRun(MapRunRow(1))] {
-        for order in [Order::Started, Order::Stopped, Order::Duration, Order::Name, Order::Status] {
+        for order in [
+            Order::Started,
+            Order::Stopped,
+            Order::Duration,
+            Order::Name,
+            Order::Status,
+            Order::Version,
+            Order::Alias,
+            Order::Redrives,
+        ] {
             for statuses in [
                 vec![],
                 FAILURES.to_vec(),
@@ -137,7 +148,6 @@ fn looking_around_by_index_finds_what_reading_everything_does() {
             ] {
                 for (name_has, is_descending, offset) in [(None, true, 0), (Some("EVEN"), false, 1), (None, false, 9)] {
                     let listing = Listing {
-                        of: of.clone(),
                         name_has: name_has.map(str::to_owned),
                         statuses: statuses.clone(),
                         started_from: Some(Timestamp(1_020)),
@@ -145,7 +155,7 @@ fn looking_around_by_index_finds_what_reading_everything_does() {
                         order,
                         is_descending,
                         offset,
-                        limit: 20,
+                        ..Listing::new(of.clone(), 20)
                     };
                     let found = sqlite.listing(&listing).unwrap();
                     assert_eq!(found, memory.listing(&listing).unwrap(), "{listing:?}");
@@ -155,6 +165,33 @@ fn looking_around_by_index_finds_what_reading_everything_does() {
         }
     }
     assert!(seen > 500, "the question finds something: {seen}");
+
+    // By what went in, and by what they were started by.
+    for (input, version, expected) in [
+        ("$.n = 4", None, 2_u64),
+        ("$.n >= 2 and $.place ~ EAST", None, 3),
+        ("west", None, 5),
+        ("$.n = 4", Some("prod"), 2),
+        ("", Some("prod"), 4),
+        ("", Some("12"), 4),
+        ("", Some("2"), 0),
+        ("$.nothing", None, 0),
+    ] {
+        let listing = Listing {
+            input: Condition::parse_all(input).unwrap(),
+            version: version.map(str::to_owned),
+            order: Order::Version,
+            offset: 1,
+            ..Listing::new(ExecutionsOf::Everyone, 3)
+        };
+        let found = sqlite.listing(&listing).unwrap();
+        assert_eq!(found, memory.listing(&listing).unwrap(), "{input} {version:?}");
+        assert_eq!(
+            (found.total, found.rows.len()),
+            (expected, expected.max(1).min(4) as usize - 1),
+            "{input} {version:?}"
+        );
+    }
 
     let groups = sqlite.failures(MapRunRow(1), 10).unwrap();
     assert_eq!(groups, memory.failures(MapRunRow(1), 10).unwrap());

@@ -9,11 +9,63 @@ use std::sync::Arc;
 use common::{Api, Client, FOREVER, PASS, Response, text};
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
+use starmap_iam::Directory;
+use starmap_iam::directory::{LastUsed, NewRole, Owner, Session, Stamp};
 use starmap_server::console::{Console, Parts};
-use starmap_server::{AwsJson, Router, Server};
+use starmap_server::{ApiError, AwsJson, Router, Server};
 use tokio::sync::oneshot;
 
 const HOSTILE: &str = "</title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&";
+
+/// A role with a session that has secrets.
+fn directory() -> Directory {
+    const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"states.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let mut directory = Directory::new("000000000000");
+    let stamp = Stamp { at_ms: 1_700_000_000_000, random: 7 };
+    let tags = [("team".to_owned(), "<sky>".to_owned())].into();
+    let new = NewRole { name: "sky".to_owned(), trust: TRUST.to_owned(), tags, ..NewRole::default() };
+    directory.create_role(new, stamp).unwrap();
+    directory.attach(Owner::Role("sky"), "arn:aws:iam::aws:policy/AmazonS3FullAccess").unwrap();
+    let inline =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":"*"}]}"#;
+    directory.put_inline(Owner::Role("sky"), "InvokeScoped", inline).unwrap();
+    directory
+        .used("sky", LastUsed { at_ms: 1_700_000_100_000, region: "us-east-1".to_owned(), service: "s3".to_owned() })
+        .unwrap();
+    let session = Session {
+        name: "night".to_owned(),
+        key_id: "ASIAEXAMPLE".to_owned(),
+        secret: "very-secret".to_owned(),
+        token: "very-secret-token".to_owned(),
+        source: "user kim".to_owned(),
+        started_at_ms: 1_700_000_000_000,
+        expires_at_ms: 1_800_000_000_000,
+        policy: None,
+        policy_arns: Vec::new(),
+    };
+    directory.add_session("sky", session).unwrap();
+    directory
+}
+
+/// One group with one stream, in the words of CloudWatch Logs.
+fn log_groups(action: &str, members: &Value) -> Result<Value, ApiError> {
+    let message = match members["filterPattern"].as_str() {
+        Some(pattern) => format!("{pattern} was found"),
+        None => HOSTILE.to_owned(),
+    };
+    let event = json!({ "timestamp": 1_700_000_000_123_i64, "message": message });
+    Ok(match action {
+        "DescribeLogGroups" => {
+            json!({ "logGroups": [{ "logGroupName": "/aws/lambda/infer", "retentionInDays": 7 }], "nextToken": "t<" })
+        }
+        "DescribeLogStreams" => {
+            json!({ "logStreams": [{ "logStreamName": "2023/11/14/[1]a", "lastEventTimestamp": 1 }] })
+        }
+        "GetLogEvents" => json!({ "events": [event], "nextForwardToken": "f" }),
+        "FilterLogEvents" => json!({ "events": [event] }),
+        other => panic!("{other} is asked"),
+    })
+}
 
 /// Prepares what there is to see, then runs `talk` on a thread of its own against a server with a console.
 async fn serve<T: Send + 'static>(
@@ -31,6 +83,8 @@ async fn serve<T: Send + 'static>(
         catalog: None,
         logs: None,
         science: None,
+        directory: Some(Arc::new(directory)),
+        log_groups: Some(Arc::new(log_groups)),
         data: None,
     });
     let router = Router::new().with(Arc::new(AwsJson::new(Arc::clone(&api.step_functions)))).with_console(console);
@@ -190,6 +244,14 @@ async fn what_has_consequences_needs_a_token_of_this_server() {
         assert!(page(address, "/console/executions/1?done=stopped").contains("it was me"));
         let several = post(address, "/console/executions", &format!("{form}&action=stop&id=2&id=3"), "");
         assert_eq!((several.status, status(2).as_str(), status(3).as_str()), (303, "ABORTED", "ABORTED"));
+        let several = post(address, "/console/executions", &format!("{form}&action=redrive&id=2&id=3"), "");
+        assert_eq!((several.status, status(2).as_str(), status(3).as_str()), (303, "RUNNING", "RUNNING"));
+        // Those that can't be are named; the others are done.
+        let refused = post(address, "/console/executions", &format!("{form}&action=redrive&id=1&id=2"), "");
+        let body = String::from_utf8(refused.body).unwrap();
+        assert!(refused.status == 409 && body.contains("1 of 2 were refused. b: "), "{body}");
+        assert_eq!(status(1), "RUNNING");
+        assert_eq!(post(address, "/console/executions/1/stop", &form, "").status, 303);
         let redriven = post(address, "/console/executions/1/redrive", &form, "");
         assert_eq!((redriven.status, status(1).as_str()), (303, "RUNNING"));
         let refused = post(address, "/console/executions/1/redrive", &form, "");
@@ -228,6 +290,7 @@ async fn every_page_has_its_twin() {
             "machines/m",
             "machines/m/start",
             "functions",
+            "logs",
             "compare",
             "keyboard",
         ] {
@@ -265,6 +328,202 @@ async fn every_page_has_its_twin() {
     .await;
 }
 
+/// Items fail where they say so.
+const EACH: &str = r#"{"StartAt": "Each", "States": {"Each": {
+    "Type": "Map", "End": true, "ItemsPath": "$.items", "MaxConcurrency": 40, "ToleratedFailurePercentage": 100, "ItemProcessor": {
+        "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" }, "StartAt": "Well?", "States": {
+            "Well?": { "Type": "Choice", "Choices": [{ "Variable": "$.bad", "BooleanEquals": true, "Next": "Bad" }], "Default": "Good" },
+            "Bad": { "Type": "Fail", "Error": "Sky.Cloudy", "Cause": "clouds" }, "Good": { "Type": "Pass", "End": true } } } } } }"#;
+
+/// Starts a map of so many items, every hundredth of which fails, and waits for its end.
+async fn each(api: &Api, count: usize) {
+    let machine = api.machine("each", EACH).await;
+    let items: Vec<Value> = (0..count).map(|index| json!({ "bad": index % 100 == 7 })).collect();
+    let input = json!({ "items": items, "batch_size": 256 }).to_string();
+    let started =
+        api.call("StartExecution", json!({ "stateMachineArn": machine, "name": "map", "input": input })).await;
+    let record = api.engine.reader().execution_by_arn(&text(&started["executionArn"])).unwrap().unwrap();
+    api.engine.wait(record.id).await.unwrap();
+}
+
+/// Every page is found by its links; each has its twin, and those with something to do say the command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_link_leads_to_a_page_with_its_twin_and_its_commands() {
+    let prepare = async |api: &Api| {
+        let machine = api.machine("m", PASS).await;
+        api.run(&machine, "one").await;
+        api.call("PublishStateMachineVersion", json!({ "stateMachineArn": machine })).await;
+        each(api, 230).await;
+        let waiting = api.machine("w", FOREVER).await;
+        api.call("StartExecution", json!({ "stateMachineArn": waiting, "name": "waits" })).await;
+    };
+    serve(prepare, |address, ()| {
+        // What is only reached by a form or the script, and the start.
+        let mut wanted = ["compare?id=1&id=2", "map-runs/1/children?show=all", "executions"]
+            .map(|path| format!("/console/{path}"))
+            .to_vec();
+        let mut kinds = std::collections::BTreeMap::<String, usize>::new();
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(link) = wanted.pop() {
+            let link = link.split('#').next().unwrap().replace("&amp;", "&");
+            if !seen.insert(link.clone()) {
+                continue;
+            }
+            let (path, query) = link.split_once('?').map_or((link.as_str(), ""), |(path, query)| (path, query));
+            let parts: Vec<&str> = path.split('/').skip(2).collect();
+            // As a kind: what is of one thing is a star.
+            let kind: Vec<&str> = parts.iter().enumerate().map(|(at, part)| if at == 1 { "*" } else { part }).collect();
+            let kind = format!("{} {}", kind.join("/"), query.split(['=', '&']).next().unwrap_or_default());
+            let many = kinds.entry(kind.clone()).or_default();
+            *many += 1;
+            if parts.first() == Some(&"assets") || path.ends_with(".json") || *many > 12 {
+                continue;
+            }
+            let shown = page(address, &link);
+            let twin = get(address, &format!("{path}.json?{query}"));
+            assert_eq!((twin.status, twin.header("content-type")), (200, Some("application/json")), "{link}");
+            twin.json();
+            assert!(shown.contains("class=\"cli\"") || path.ends_with("/keyboard"), "{link}: no command");
+            assert!(shown.contains("<a class=\"skip\" href=\"#main\">"), "{link}: no way past the navigation");
+            for found in shown.split(" href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                if found.starts_with("/console/") {
+                    wanted.push(found.to_owned());
+                }
+            }
+        }
+        let kinds: Vec<&str> = kinds.keys().map(String::as_str).collect();
+        for kind in [
+            "executions ",
+            "executions sort",
+            "executions/* ",
+            "executions/* state",
+            "executions/* view",
+            "map-runs/* ",
+            "map-runs/* show",
+            "map-runs/*/children show",
+            "machines ",
+            "machines/* ",
+            "machines/*/start ",
+            "machines/*/start from",
+            "functions ",
+            "logs ",
+            "roles ",
+            "roles/* ",
+            "roles/* view",
+            "compare id",
+            "keyboard ",
+        ] {
+            assert!(kinds.contains(&kind), "{kind} is not linked: {kinds:?}");
+        }
+        assert!(seen.len() > 60, "{}", seen.len());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_has_all_that_aws_shows_of_it_and_no_secret() {
+    serve(
+        async |api: &Api| drop(api.machine("m", PASS).await),
+        |address, ()| {
+            let own = "/console/roles/sky";
+            for (view, expected) in [
+                (
+                    "",
+                    vec![
+                        "AmazonS3FullAccess",
+                        "AWS managed",
+                        "InvokeScoped",
+                        "lambda:InvokeFunction",
+                        "least-privilege",
+                    ],
+                ),
+                ("?view=trust", vec!["states.amazonaws.com", "sts:AssumeRole"]),
+                ("?view=tags", vec!["team", "&lt;sky&gt;"]),
+                ("?view=accessed", vec!["us-east-1", "s3"]),
+                ("?view=sessions", vec!["night", "user kim", "ASIAEXAMPLE"]),
+            ] {
+                let shown = page(address, &format!("{own}{view}"));
+                for expected in expected {
+                    assert!(shown.contains(expected), "{view}: {expected} in {shown}");
+                }
+                // Its ARN, and the state machines that run with it.
+                assert!(
+                    shown.contains("arn:aws:iam::000000000000:role/sky") && shown.contains("/console/machines/m"),
+                    "{view}"
+                );
+                assert!(!shown.contains("very-secret"), "{view}");
+            }
+            let twin = get(address, &format!("{own}.json"));
+            assert!(!String::from_utf8_lossy(&twin.body).contains("very-secret"));
+            let twin = twin.json();
+            assert_eq!(twin["inlinePolicies"][0]["document"]["Statement"][0]["Action"], "lambda:InvokeFunction");
+            assert_eq!((&twin["sessions"][0]["isAlive"], &twin["lastUsed"]["service"]), (&json!(true), &json!("s3")));
+            assert!(page(address, "/console/roles").contains("states.amazonaws.com"));
+            // A state machine leads to its role.
+            assert!(page(address, "/console/machines/m").contains("href=\"/console/roles/sky\""));
+            assert_eq!(get(address, "/console/roles/none").status, 404);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_groups_are_those_that_clients_are_told_of() {
+    serve(
+        async |_: &Api| (),
+        |address, ()| {
+            let groups = page(address, "/console/logs/groups");
+            let link = "/console/logs/groups/%2Faws%2Flambda%2Finfer";
+            assert!(groups.contains(link) && groups.contains("7 days") && groups.contains("?next=t%3C"), "{groups}");
+            let group = page(address, link);
+            assert!(group.contains("2023/11/14/[1]a") && group.contains("&lt;script&gt;alert(1)"), "{group}");
+            assert!(page(address, &format!("{link}?q=ERROR")).contains("ERROR was found"));
+            assert!(page(address, &format!("{link}?stream=a")).contains("aws logs filter-log-events"));
+            let twin = get(address, &format!("{link}.json?q=ERROR")).json();
+            assert_eq!(twin["events"][0]["message"], "ERROR was found");
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_of_a_map_run_are_read_a_piece_at_a_time() {
+    serve(
+        async |api: &Api| each(api, 1_030).await,
+        |address, ()| {
+            let children = |query: &str| {
+                let found = get(address, &format!("/console/map-runs/1/children.json?{query}")).json();
+                let items =
+                    found["executions"].as_array().unwrap().iter().map(|row| row["itemIndex"].as_u64().unwrap());
+                (found["total"].as_u64().unwrap(), items.collect::<Vec<_>>())
+            };
+            assert_eq!(children("show=all&from=1000&count=500"), (1_030, (1_000..1_030).collect()));
+            assert_eq!(children("show=newest&count=2"), (1_030, vec![1_029, 1_028]));
+            assert_eq!(children("show=failed"), (11, (0..11).map(|index| 100 * index + 7).collect()));
+            assert_eq!(children("show=running"), (0, vec![]));
+            // What failed is first, and each child is there once, whatever the pieces.
+            let mut seen = Vec::new();
+            for from in (0..1_030).step_by(70) {
+                let (total, items) = children(&format!("show=attention&from={from}&count=70"));
+                assert_eq!(total, 1_030);
+                seen.extend(items);
+            }
+            assert_eq!(seen[..11], (0..11).map(|index| 100 * index + 7).collect::<Vec<_>>());
+            seen.sort_unstable();
+            assert_eq!(seen, (0..1_030).collect::<Vec<_>>());
+            let rows = |page: &str| page.matches("<tr aria-rowindex=").count();
+            let whole = page(address, "/console/map-runs/1");
+            assert_eq!((rows(&whole), whole.contains("data-total=\"1030\"")), (101, true), "{whole}");
+            assert!(whole.contains("<code>Sky.Cloudy</code>") && whole.contains("\">Item 7</a>"), "{whole}");
+            let piece = page(address, "/console/map-runs/1/children?show=all&from=40&count=5");
+            assert!(rows(&piece) == 6 && piece.contains("<tr aria-rowindex=\"42\">"), "{piece}");
+            assert_eq!(children("show=all&from=18446744073709551615").1, [0; 0]);
+            assert_eq!(get(address, "/console/executions.json?input=%24.batch_size%20%3D%20256").json()["total"], 1);
+        },
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_are_filtered_sorted_and_paged() {
     let prepare = async |api: &Api| {
@@ -272,7 +531,8 @@ async fn lists_are_filtered_sorted_and_paged() {
         for number in 0..120 {
             api.run(&machine, &format!("run-{number:03}")).await;
         }
-        api.call("StartExecution", json!({ "stateMachineArn": waiting, "name": "waits" })).await;
+        let input = json!({ "n": 2, "field": { "name": "Deep Sky" } }).to_string();
+        api.call("StartExecution", json!({ "stateMachineArn": waiting, "name": "waits", "input": input })).await;
         waiting
     };
     serve(prepare, |address, waiting: String| {
@@ -293,6 +553,23 @@ async fn lists_are_filtered_sorted_and_paged() {
         assert_eq!(names("?from=2023-11-14&to=2023-11-14").0, 121);
         assert_eq!(names("?from=2023-11-16").0, 0);
         assert_eq!(get(address, "/console/executions?from=soon").status, 400);
+        // By what went in; what is no question is refused with what one looks like.
+        assert_eq!(names("?input=%24.n%20%3E%201").1, ["waits"]);
+        assert_eq!(names("?input=%24.n%20%3E%202").0, 0);
+        assert_eq!(names("?input=deep%20SKY").1, ["waits"]);
+        let refused = get(address, "/console/executions?input=%24.n%20is%201");
+        assert!(refused.status == 400 && String::from_utf8(refused.body).unwrap().contains("expected for example"));
+        // By every column, in both directions.
+        for column in ["name", "status", "started", "stopped", "duration", "version", "alias", "redrives"] {
+            let (up, down) = (
+                names(&format!("?sort={column}&dir=asc&size=500")),
+                names(&format!("?sort={column}&dir=desc&size=500")),
+            );
+            assert!(up.0 == 121 && up.1.iter().eq(down.1.iter().rev()), "{column}");
+            let way = if column == "name" { "ascending" } else { "descending" };
+            let shown = page(address, &format!("/console/executions?sort={column}"));
+            assert!(shown.contains(&format!("aria-sort=\"{way}\"")), "{column}");
+        }
         let shown = page(address, "/console/executions?page=2&q=run");
         assert!(shown.contains("51–100 of 120") && shown.contains("run-069"), "{shown}");
         assert!(page(address, "/console/executions?q=nothing").contains("No execution matches."));

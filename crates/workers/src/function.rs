@@ -139,6 +139,11 @@ impl<T> Names<T> {
         qualifier.and_then(|version| versions.get(version)).or_else(|| versions.get(LATEST))
     }
 
+    /// What is kept of the latest versions, by name.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = &T> {
+        self.functions.values().filter_map(|versions| versions.get(LATEST))
+    }
+
     /// The functions there are, for a message.
     pub(crate) fn known(&self) -> String {
         self.functions.keys().cloned().collect::<Vec<_>>().join(", ")

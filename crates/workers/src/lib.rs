@@ -26,5 +26,5 @@ mod worker;
 
 pub use function::Function;
 pub use logs::Logs;
-pub use pool::{Clock, Error, Options, Usage, Workers};
+pub use pool::{Clock, Doing, Error, Now, Options, Usage, Workers};
 pub use resilience::{Resilience, Rung, Speculation, Totals};

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcome};
+use starmap_engine::journal::ExecutionId;
 use tokio::sync::{oneshot, watch};
 
 use crate::function::Names;
@@ -116,6 +117,38 @@ pub struct Usage {
     pub idle: usize,
     /// Invocations that wait for a worker.
     pub queued: usize,
+}
+
+/// A worker process as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Now {
+    /// Plain name of its function.
+    pub function: String,
+    /// `$LATEST` or a number.
+    pub version: String,
+    /// Where it writes its log; unique per process.
+    pub log_stream: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// When it was started, milliseconds since the Unix epoch.
+    pub started_at_ms: i64,
+    /// Resident set of the process and of what it started, bytes; `None` where the system does not say.
+    pub resident_bytes: Option<u64>,
+    /// What it may have, MiB.
+    pub memory_mib: u32,
+    /// What it works at; `None` if it waits or is not ready yet.
+    pub doing: Option<Doing>,
+}
+
+/// The invocation that a worker has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doing {
+    /// The invocation.
+    pub request_id: String,
+    /// The execution that asked for it, if it is one in the journal.
+    pub execution: Option<ExecutionId>,
+    /// When the worker took it, milliseconds since the Unix epoch.
+    pub since_ms: i64,
 }
 
 /// Worker processes for a set of functions; the local Lambda.
@@ -223,6 +256,12 @@ impl Workers {
         self.resolve(name).is_ok()
     }
 
+    /// The functions there are, each as it is now, by name.
+    pub fn functions(&self) -> Vec<Function> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.latest().map(|member| member.setup.function.clone()).collect()
+    }
+
     /// How busy each function is, in the order they were given.
     pub fn usage(&self) -> Vec<Usage> {
         let state = self.shared.lock();
@@ -234,6 +273,15 @@ impl Workers {
             queued: state.queue.iter().filter(|waiting| waiting.pool == *id && waiting.is_wanted()).count(),
         };
         state.pools.iter().filter(|(_, pool)| !pool.is_retired).map(usage).collect()
+    }
+
+    /// The workers whose processes run, by when they were started. Reads `/proc` for each.
+    pub fn now(&self) -> Vec<Now> {
+        let mut workers: Vec<Now> = self.shared.now().values().cloned().collect();
+        for worker in &mut workers {
+            worker.resident_bytes = worker.pid.and_then(memory::resident_with_children);
+        }
+        workers
     }
 
     /// What became of the invocations so far, by plain name of the function.
@@ -256,7 +304,7 @@ impl Workers {
     }
 
     async fn run(self: Arc<Self>, invocation: Invocation) -> Outcome {
-        let Invocation { request_id, function: name, payload, started } = invocation;
+        let Invocation { request_id, function: name, payload, started, execution } = invocation;
         let member = match self.resolve(&name) {
             Ok(member) => member,
             Err(known) => return unserved(InvokeError::NotFound { function: name, known }),
@@ -267,8 +315,14 @@ impl Workers {
         } else {
             format!("arn:aws:lambda:{}:{}:function:{plain}", self.region, self.options.account)
         };
-        let task =
-            Task { request_id, function_arn, payload: Bytes::from(payload), started: Some(started), taken: None };
+        let task = Task {
+            request_id,
+            function_arn,
+            payload: Bytes::from(payload),
+            started: Some(started),
+            taken: None,
+            execution,
+        };
         let outcome = match self.options.resilience.get(&plain) {
             None => self.attempt(&name, member, task).await,
             Some(resilience) => self.attempts(&name, member, task, resilience).await,
@@ -315,12 +369,14 @@ impl Workers {
         let plain = member.setup.function.name.clone();
         let memory_mib = member.setup.function.memory_mib;
         let (request_id, arn, payload) = (task.request_id.clone(), task.function_arn.clone(), task.payload.clone());
+        let execution = task.execution;
         let again = || Task {
             request_id: request_id.clone(),
             function_arn: arn.clone(),
             payload: payload.clone(),
             started: None,
             taken: None,
+            execution,
         };
         let mut outcome = match &resilience.speculation {
             None => self.attempt(name, member.clone(), task).await,
@@ -494,6 +550,8 @@ impl Drop for Workers {
 pub(crate) struct Shared {
     workers_max: usize,
     state: Mutex<State>,
+    /// Workers with a process, by slot. Apart from the state: they change with every invocation, and nothing depends on them.
+    now: Mutex<BTreeMap<u64, Now>>,
     /// Workers there are.
     workers: watch::Sender<usize>,
     /// Turns true once.
@@ -586,10 +644,23 @@ impl Slot {
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
+
+    /// Says that the process of this slot's worker runs.
+    pub(crate) fn is_taken_by(&self, now: Now) {
+        self.shared.now().insert(self.id, now);
+    }
+
+    /// Says what this slot's worker does from now on.
+    pub(crate) fn does(&self, doing: Option<Doing>) {
+        if let Some(now) = self.shared.now().get_mut(&self.id) {
+            now.doing = doing;
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.shared.now().remove(&self.id);
         let mut state = self.shared.lock();
         state.leave(self.pool);
         state.leaving.remove(&self.id);
@@ -610,7 +681,17 @@ impl Shared {
             is_stopping: false,
             serial: 0,
         };
-        Self { workers_max, state: Mutex::new(state), workers: watch::Sender::new(0), stop: watch::Sender::new(false) }
+        Self {
+            workers_max,
+            state: Mutex::new(state),
+            now: Mutex::default(),
+            workers: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, BTreeMap<u64, Now>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No code panics while it holds the lock half-way through a change.

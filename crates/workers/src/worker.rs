@@ -12,6 +12,7 @@ use std::{future, io};
 
 use bytes::Bytes;
 use starmap_engine::invoker::{InvokeError, Outcome, Report, Started};
+use starmap_engine::journal::ExecutionId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use uuid::Uuid;
 
 use crate::logs::{self, LogStream, Status};
-use crate::pool::Slot;
+use crate::pool::{Doing, Now, Slot};
 use crate::process::{self, Happened, Process};
 use crate::runtime_api::{self, ANSWER_BYTES_MAX, Answer, Call, Event, FunctionError, Verdict};
 use crate::{Clock, Function, Logs, memory};
@@ -47,6 +48,7 @@ pub(crate) struct Task {
     pub(crate) started: Option<oneshot::Sender<Started>>,
     /// The same for the pool; none where it need not know.
     pub(crate) taken: Option<oneshot::Sender<()>>,
+    pub(crate) execution: Option<ExecutionId>,
 }
 
 /// How a worker is done with a task.
@@ -105,7 +107,7 @@ impl Worker {
 /// The life of a worker.
 async fn live(setup: Arc<Setup>, slot: Slot, stop: watch::Receiver<bool>, mut jobs: mpsc::Receiver<Job>) {
     let Some(first) = jobs.recv().await else { return };
-    let last = match Machine::start(setup.clone(), stop) {
+    let last = match Machine::start(setup.clone(), stop, &slot) {
         Ok(machine) => machine.run(first, &mut jobs).await,
         Err(reason) => {
             let result = Err(InvokeError::Service { function: setup.function.name.clone(), reason });
@@ -175,8 +177,10 @@ enum Failure {
 }
 
 /// A worker with its process running.
-struct Machine {
+struct Machine<'a> {
     setup: Arc<Setup>,
+    /// Told what the worker does.
+    slot: &'a Slot,
     process: Process,
     calls: mpsc::Receiver<Call>,
     /// Ends with us.
@@ -189,8 +193,8 @@ struct Machine {
     memory_peak_bytes: u64,
 }
 
-impl Machine {
-    fn start(setup: Arc<Setup>, stop: watch::Receiver<bool>) -> Result<Self, String> {
+impl<'a> Machine<'a> {
+    fn start(setup: Arc<Setup>, stop: watch::Receiver<bool>, slot: &'a Slot) -> Result<Self, String> {
         let function = &setup.function;
         let bind = || {
             let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
@@ -208,13 +212,23 @@ impl Machine {
             format!("could not start {program}: {error}")
         })?;
         tracing::info!(function = function.name, log_stream = log.name(), pid = process.id(), "worker started");
+        slot.is_taken_by(Now {
+            function: function.name.clone(),
+            version: function.version.clone(),
+            log_stream: log.name().to_owned(),
+            pid: process.id(),
+            started_at_ms: (setup.clock)(),
+            resident_bytes: None,
+            memory_mib: function.memory_mib,
+            doing: None,
+        });
 
         let (sender, calls) = mpsc::channel(4);
         let mut server = JoinSet::new();
         server.spawn(runtime_api::serve(listener, sender));
         let mut memory_tick = tokio::time::interval(MEMORY_INTERVAL);
         memory_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { setup, process, calls, _server: server, stop, memory_tick, log, started, memory_peak_bytes: 0 })
+        Ok(Self { setup, slot, process, calls, _server: server, stop, memory_tick, log, started, memory_peak_bytes: 0 })
     }
 
     /// Runs jobs until the process is gone; returns what is still to be said to whom.
@@ -336,7 +350,10 @@ impl Machine {
             return Phase::Assigned { job, since, init };
         }
         self.log.write(self.start_line(&job.task.request_id).as_bytes(), (self.setup.clock)());
+        let (request_id, execution) = (job.task.request_id.clone(), job.task.execution);
+        self.slot.does(Some(Doing { request_id, execution, since_ms: now_ms }));
         if poll.send(event).is_err() {
+            self.slot.does(None);
             return Phase::Assigned { job, since, init };
         }
         if let Some(started) = job.task.started.take() {
@@ -360,6 +377,7 @@ impl Machine {
         verdict: oneshot::Sender<Verdict>,
     ) -> ControlFlow<Ending, Phase> {
         let duration = since.elapsed();
+        self.slot.does(None);
         let _ = verdict.send(if matches!(answer, Answer::TooLarge) { Verdict::TooLarge } else { Verdict::Accepted });
         if self.setup.is_memory_limited && self.is_over_memory() {
             // Lambda would not have let it come this far.

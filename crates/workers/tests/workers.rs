@@ -15,8 +15,9 @@ use std::time::Duration;
 use expect_test::expect;
 use serde_json::{Value, json};
 use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcome, Started};
+use starmap_engine::journal::ExecutionId;
 use starmap_workers::function::LATEST;
-use starmap_workers::{Error, Function, Logs, Options, Resilience, Rung, Speculation, Workers, logs};
+use starmap_workers::{Doing, Error, Function, Logs, Options, Resilience, Rung, Speculation, Workers, logs};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -353,6 +354,38 @@ async fn invocations_queue_first_come_first_served() {
     }
     let usage = &workers.usage()[0];
     assert_eq!((usage.workers, usage.idle, usage.queued), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_what_each_worker_does_now() {
+    let gate = Gate::open().await;
+    let workers = start(vec![function("f")], options(1));
+    assert_eq!(workers.now(), []);
+    let (started, told) = oneshot::channel();
+    let invocation = Invocation {
+        request_id: "1".to_owned(),
+        function: "f".to_owned(),
+        payload: gate.event().to_string().into_bytes(),
+        started,
+        execution: Some(ExecutionId(7)),
+    };
+    let running = tokio::spawn(workers.clone().invoke(invocation));
+    let mut arrival = gate.arrival().await;
+    let now = workers.now();
+    let [worker] = now.as_slice() else { panic!("one worker: {now:?}") };
+    assert_eq!((worker.function.as_str(), worker.version.as_str(), worker.memory_mib), ("f", LATEST, 256));
+    assert_eq!((worker.started_at_ms, &worker.log_stream), (NOW_MS, &told.await.unwrap().log_stream));
+    let doing = Doing { request_id: "1".to_owned(), execution: Some(ExecutionId(7)), since_ms: NOW_MS };
+    assert_eq!(worker.doing.as_ref(), Some(&doing));
+    // As the system tells it, which is this test's own process started again.
+    let resident = std::fs::read_to_string(format!("/proc/{}/status", worker.pid.unwrap())).ok();
+    assert_eq!(worker.resident_bytes.is_some(), resident.is_some());
+    assert!(worker.resident_bytes.is_none_or(|bytes| (1 << 20..256 << 20).contains(&bytes)), "{worker:?}");
+    arrival.pass().await;
+    assert!(running.await.unwrap().result.is_ok());
+    assert_eq!(workers.now()[0].doing, None, "it waits");
+    workers.shutdown().await;
+    assert_eq!(workers.now(), []);
 }
 
 #[tokio::test]
@@ -763,7 +796,8 @@ fn start(functions: Vec<Function>, options: Options) -> Arc<Workers> {
 fn invoke(workers: &Arc<Workers>, function: &str, id: &str, event: &Value) -> (Invoking, oneshot::Receiver<Started>) {
     let (started, told) = oneshot::channel();
     let (request_id, function) = (id.to_owned(), function.to_owned());
-    let invocation = Invocation { request_id, function, payload: event.to_string().into_bytes(), started };
+    let payload = event.to_string().into_bytes();
+    let invocation = Invocation { request_id, function, payload, started, execution: None };
     (workers.clone().invoke(invocation), told)
 }
 

@@ -68,7 +68,7 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         };
         let session = Session::open_with(data_root, &settings, options, Limits::default(), connect).await?;
         let step_functions = Arc::new(StepFunctions::new(Arc::clone(&session.engine), Arc::new(now)));
-        let console = session.console(&step_functions, apis.as_ref().map(|apis| Arc::clone(&apis.catalog)))?;
+        let console = session.console(&step_functions, apis.as_ref())?;
         if let Some(endpoint) = args.place.otlp.clone() {
             tokio::spawn(traces::follow(Arc::clone(&session.engine), settings.clone(), endpoint));
         }

@@ -1,6 +1,7 @@
 //! What the console shows of redshifts: the science half's results as the server's figures.
 
 mod cutout;
+mod published;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +13,10 @@ use starmap_pipeline::payload::{Input, ResultPlace};
 use starmap_pipeline::plots::Plots;
 use starmap_pipeline::predictions;
 use starmap_pipeline::quality::{Figures, Galaxy, Metrics, quality};
-use starmap_pipeline::results::{Manifest, names};
+use starmap_pipeline::results::{Manifest, RankResult, names};
 use starmap_pipeline::store::Store;
 use starmap_pipeline::summary::Summary;
-use starmap_server::console::{Bar, Density, Findings, Histogram, Metric, Outlier, Place, Reading, Science};
+use starmap_server::console::{Bar, Density, Findings, Histogram, Metric, Outlier, Place, Published, Reading, Science};
 
 /// Galaxies that figures of a run under way are computed of, at most.
 const GALAXIES_MAX: usize = 200_000;
@@ -34,6 +35,8 @@ pub struct Redshifts {
     store: Store,
     under_way: Mutex<VecDeque<(Place, Arc<Mutex<UnderWay>>)>>,
     outliers: Mutex<VecDeque<(Place, String, Vec<Outlier>)>>,
+    /// By place: each rank's object, its etag and what it says.
+    ranks: Mutex<VecDeque<(Place, BTreeMap<String, (String, RankResult)>)>>,
 }
 
 /// What was read of a run that has not ended.
@@ -47,7 +50,7 @@ struct UnderWay {
 impl Redshifts {
     /// Of results in this store.
     pub fn new(store: Store) -> Self {
-        Self { store, under_way: Mutex::default(), outliers: Mutex::default() }
+        Self { store, under_way: Mutex::default(), outliers: Mutex::default(), ranks: Mutex::default() }
     }
 
     async fn json<T: DeserializeOwned>(&self, place: &Place, name: &str) -> Result<Option<T>, String> {
@@ -110,6 +113,41 @@ impl Redshifts {
         let (plots, metrics) = computed.await.map_err(|error| error.to_string())?;
         let lead = format!("{predicted} galaxies of the {files} ranks that have stored their predictions so far.");
         Ok(Some(findings(lead, false, metrics.as_ref(), &plots)))
+    }
+
+    /// Who worked when in a run that has not ended, or not well: what its ranks have stored so far.
+    async fn timeline_so_far(&self, place: &Place) -> Result<Vec<starmap_pipeline::plots::Bar>, String> {
+        let prefix = format!("{}/", place.prefix);
+        let listed =
+            self.store.list_keys(&place.bucket, &prefix, None, 1_000).await.map_err(|error| error.to_string())?;
+        let mut known = {
+            let mut ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = ranks.iter().position(|(there, _)| there == place);
+            at.and_then(|at| ranks.remove(at)).map(|(_, known)| known).unwrap_or_default()
+        };
+        let mut there = BTreeMap::new();
+        for object in &listed.objects {
+            let name = object.key.strip_prefix(&prefix).unwrap_or_default();
+            if names::rank_of(name).is_some() {
+                there.insert(name.to_owned(), object.etag.clone());
+            }
+        }
+        // What was taken away or replaced, as by a run with the same result path, is not known any more.
+        known.retain(|name, (etag, _)| there.get(name) == Some(etag));
+        there.retain(|name, _| !known.contains_key(name));
+        for (name, etag) in there.into_iter().take(FILES_AT_ONCE) {
+            // One that is being replaced is read with the next look.
+            if let Ok(Some(rank)) = self.json::<RankResult>(place, &name).await {
+                known.insert(name, (etag, rank));
+            }
+        }
+        let so_far: Vec<RankResult> = known.values().map(|(_, rank)| rank.clone()).collect();
+        let mut ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
+        ranks.push_back((place.clone(), known));
+        if ranks.len() > KEPT_MAX {
+            ranks.pop_front();
+        }
+        Ok(Plots::of(&[], &so_far).timeline)
     }
 
     async fn find_outliers(&self, place: &Place, count: usize) -> Result<Vec<Outlier>, String> {
@@ -212,7 +250,24 @@ impl Science for Redshifts {
                     phases: named.into_iter().map(|(name, s)| (name.to_owned(), s)).collect(),
                 }
             };
-            Ok(plots.map(|plots| plots.timeline.into_iter().map(bar).collect()).unwrap_or_default())
+            let timeline = match plots {
+                Some(plots) => plots.timeline,
+                None => self.timeline_so_far(place).await?,
+            };
+            Ok(timeline.into_iter().map(bar).collect())
+        })
+    }
+
+    fn published<'a>(&'a self, places: &'a [Option<Place>], count: usize) -> Reading<'a, Option<Published>> {
+        Box::pin(async move {
+            let mut summaries = Vec::new();
+            for place in places {
+                summaries.push(match place {
+                    Some(place) => self.json::<Summary>(place, names::SUMMARY).await?,
+                    None => None,
+                });
+            }
+            Ok(published::beside(&summaries, count))
         })
     }
 

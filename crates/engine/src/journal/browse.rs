@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use starmap_asl::Timestamp;
 
+use super::condition::Condition;
 use super::{
     Error, ExecutionFilter, ExecutionId, ExecutionSummary, ExecutionsOf, InvocationRow, MapRunRow, Reader, Status,
 };
@@ -25,6 +26,10 @@ pub struct Listing {
     pub started_from: Option<Timestamp>,
     /// Only those that were started before.
     pub started_before: Option<Timestamp>,
+    /// Only those that were started by an alias of that name, or by a version of that number.
+    pub version: Option<String>,
+    /// Only those whose input fulfils all of them.
+    pub input: Vec<Condition>,
     /// By what.
     pub order: Order,
     /// Largest or newest first.
@@ -33,6 +38,28 @@ pub struct Listing {
     pub offset: u64,
     /// At most so many.
     pub limit: usize,
+    /// Whether to count those on all pages, too.
+    pub is_counted: bool,
+}
+
+impl Listing {
+    /// All of them in the order of being started, to be changed where more is asked.
+    pub fn new(of: ExecutionsOf, limit: usize) -> Self {
+        Self {
+            of,
+            name_has: None,
+            statuses: Vec::new(),
+            started_from: None,
+            started_before: None,
+            version: None,
+            input: Vec::new(),
+            order: Order::Started,
+            is_descending: false,
+            offset: 0,
+            limit,
+            is_counted: true,
+        }
+    }
 }
 
 /// By what a listing is sorted; what is equal in that is in the order of being started.
@@ -48,6 +75,12 @@ pub enum Order {
     Name,
     /// By the status's spelling.
     Status,
+    /// By the number of the version that they were started by; those without one are before all others.
+    Version,
+    /// By the name of the alias that they were started by; those without one are before all others.
+    Alias,
+    /// By how often they were redriven.
+    Redrives,
 }
 
 /// A page of a listing.
@@ -55,7 +88,7 @@ pub enum Order {
 pub struct ListingPage {
     /// The executions.
     pub rows: Vec<ExecutionSummary>,
-    /// How many there are on all pages.
+    /// How many there are on all pages; 0 if that was not asked for.
     pub total: u64,
 }
 
@@ -92,11 +125,25 @@ pub(super) fn listing<R: Reader + ?Sized>(reader: &R, listing: &Listing) -> Resu
     let filter = ExecutionFilter { of: listing.of.clone(), status: None, is_redriven: None, awaiting: None };
     let wanted = listing.name_has.as_ref().map(|name| name.to_ascii_lowercase());
     let mut found = reader.executions(&filter, None, usize::MAX)?;
+    if !listing.input.is_empty() {
+        let mut kept = Vec::new();
+        for row in found {
+            let record = reader.execution(row.id)?;
+            if record.is_some_and(|record| listing.input.iter().all(|condition| condition.holds(&record.input))) {
+                kept.push(row);
+            }
+        }
+        found = kept;
+    }
+    let is_of_version = |row: &ExecutionSummary, wanted: &String| {
+        [&row.alias_arn, &row.version_arn].iter().any(|arn| last_part(arn.as_deref()) == Some(wanted))
+    };
     found.retain(|row| {
         wanted.as_ref().is_none_or(|wanted| row.name.to_ascii_lowercase().contains(wanted))
             && (listing.statuses.is_empty() || listing.statuses.contains(&row.status))
             && listing.started_from.is_none_or(|from| row.started_at >= from)
             && listing.started_before.is_none_or(|before| row.started_at < before)
+            && listing.version.as_ref().is_none_or(|wanted| is_of_version(row, wanted))
     });
     found.sort_by(|a, b| {
         let took = |row: &ExecutionSummary| row.stopped_at.map(|stopped| stopped.0 - row.started_at.0);
@@ -106,15 +153,28 @@ pub(super) fn listing<R: Reader + ?Sized>(reader: &R, listing: &Listing) -> Resu
             Order::Duration => took(a).cmp(&took(b)),
             Order::Name => a.name.cmp(&b.name),
             Order::Status => a.status.as_str().cmp(b.status.as_str()),
+            Order::Version => {
+                let number = |row: &ExecutionSummary| {
+                    last_part(row.version_arn.as_deref()).map(|number| number.parse::<i64>().unwrap_or(0))
+                };
+                number(a).cmp(&number(b))
+            }
+            Order::Alias => last_part(a.alias_arn.as_deref()).cmp(&last_part(b.alias_arn.as_deref())),
+            Order::Redrives => a.redrive_count.cmp(&b.redrive_count),
         };
         by.then(a.id.cmp(&b.id))
     });
     if listing.is_descending {
         found.reverse();
     }
-    let total = found.len() as u64;
+    let total = if listing.is_counted { found.len() as u64 } else { 0 };
     let offset = usize::try_from(listing.offset).unwrap_or(usize::MAX);
     Ok(ListingPage { rows: found.into_iter().skip(offset).take(listing.limit).collect(), total })
+}
+
+/// Of an ARN, what the version or the alias is called.
+fn last_part(arn: Option<&str>) -> Option<&str> {
+    arn?.rsplit(':').next()
 }
 
 pub(super) fn failures<R: Reader + ?Sized>(

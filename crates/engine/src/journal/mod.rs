@@ -15,6 +15,7 @@ use crate::registry::{Change, MachineKind, RevisionRow};
 
 pub mod browse;
 pub(crate) mod codec;
+pub mod condition;
 pub mod memory;
 pub(crate) mod migrate;
 mod reader;

@@ -401,12 +401,7 @@ impl Reader for SqliteReader {
     }
 
     fn item_counts(&self, map_run: MapRunRow) -> Result<ItemCounts, Error> {
-        let sql = "SELECT status, count(*) FROM executions WHERE map_run = ?1 GROUP BY status";
-        let mut counts = ItemCounts::default();
-        for (status, count) in self.select(sql, params![map_run.0], |row| Ok((status(row, 0)?, row.get(1)?)))? {
-            counts.add(status, count);
-        }
-        Ok(counts)
+        self.counts(map_run)
     }
 
     fn children(&self, map_run: MapRunRow) -> Result<Vec<ChildRecord>, Error> {

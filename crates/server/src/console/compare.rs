@@ -1,14 +1,14 @@
-//! Two executions side by side: what went in, where the time went, what came out.
+//! Executions side by side, and beside what was published: what went in, where the time went, what came out.
 
 use serde_json::{Map, Value, json};
 use starmap_engine::journal::{ExecutionRecord, Status};
 
-use super::cost::dollars;
+use super::cost::Cost;
 use super::executions::summary_json;
 use super::html::{Html, html, put};
 use super::page::{Page, Section, commands, empty};
 use super::request::{Request, path};
-use super::science::{Findings, figure};
+use super::science::{Bar, Findings, Metric, Published, figure};
 use super::words::{self, badge};
 use super::{Console, Failure};
 
@@ -19,13 +19,25 @@ const ROWS_MAX: usize = 60;
 /// Values of inputs that are compared.
 const VALUES_MAX: usize = 2_000;
 
+/// Published rows that are shown.
+const PUBLISHED_MAX: usize = 12;
+
+/// What the results of those that are compared say, each in their order.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    findings: Vec<Option<Findings>>,
+    /// Who worked when.
+    timelines: Vec<Vec<Bar>>,
+    published: Option<Published>,
+}
+
 /// One of those that are compared.
 struct Side {
     record: ExecutionRecord,
     /// By state, in the order of being entered first: milliseconds over all visits.
     times: Vec<(String, i64)>,
     transitions: u64,
-    cost_usd: Option<f64>,
+    cost: Cost,
     items: Vec<(String, u64, u64, Option<f64>)>,
     input: Vec<(String, String)>,
 }
@@ -54,47 +66,60 @@ impl Console {
         let items = items.collect();
         let mut input = Vec::new();
         flatten("", &record.input, &mut input);
-        let cost_usd = self.cost_usd(&record)?;
-        Ok(Side { record, times, transitions, cost_usd, items, input })
+        let cost = self.cost(&record)?;
+        Ok(Side { record, times, transitions, cost, items, input })
     }
 
     fn sides(&self, request: &Request) -> Result<Vec<Side>, Failure> {
         let named: Vec<&str> = request.query.all("id").filter(|id| !id.is_empty()).collect();
-        if !(2..=SIDES_MAX).contains(&named.len()) {
-            return Err(Failure::wrong(format!("Choose 2 to {SIDES_MAX} executions to compare.")));
+        if !(1..=SIDES_MAX).contains(&named.len()) {
+            let message =
+                format!("Choose 2 to {SIDES_MAX} executions to compare, or one to see beside what was published.");
+            return Err(Failure::wrong(message));
         }
         named.into_iter().map(|named| self.side(named)).collect()
     }
 
     /// What the results of the executions say that are compared.
-    pub(super) async fn compared_findings(&self, request: &Request) -> Vec<Option<Findings>> {
-        let mut found = Vec::new();
+    pub(super) async fn compared_results(&self, request: &Request) -> Results {
+        let mut results = Results::default();
+        let Some(science) = &self.science else { return results };
+        let mut places = Vec::new();
         for id in request.query.all("id").filter(|id| !id.is_empty()).take(SIDES_MAX) {
             let place = self.execution(id).ok().and_then(|record| self.science_place(&record));
-            found.push(match (&self.science, place) {
-                (Some(science), Some(place)) => science.findings(&place).await.ok().flatten(),
-                _ => None,
-            });
+            let (mut findings, mut timeline) = (None, Vec::new());
+            if let Some(place) = &place {
+                findings = science.findings(place).await.ok().flatten();
+                timeline = science.timeline(place).await.unwrap_or_default();
+            }
+            results.findings.push(findings);
+            results.timelines.push(timeline);
+            places.push(place);
         }
-        found
+        results.published = science.published(&places, PUBLISHED_MAX).await.ok().flatten();
+        results
     }
 
-    pub(super) fn compare_page(&self, request: &Request, findings: &[Option<Findings>]) -> Result<Page, Failure> {
+    pub(super) fn compare_page(&self, request: &Request, results: &Results) -> Result<Page, Failure> {
         let sides = self.sides(request)?;
         let mut page = Page::new(Section::Executions, "Compare");
-        page.is_live = sides.iter().any(|side| side.record.status == Status::Running);
+        page.is_live = sides.iter().any(|side| side.record.status == Status::Running || side.cost == Cost::Counting);
         page.crumbs(&[("Executions", path(&["executions"]))]);
         put!(page.body, "<div class=\"head\"><h1>Compare</h1></div>");
         page.part("summary", self.summary_part(&sides));
         page.part("times", times_part(&sides));
-        if let Some(metrics) = metrics_part(&sides, findings) {
-            page.part("metrics", metrics);
-        }
+        page.part("phases", phases_part(&sides, &results.timelines).unwrap_or_default());
+        page.part("metrics", metrics_part(&sides, &results.findings).unwrap_or_default());
         page.part("inputs", inputs_part(&sides));
-        let lines: Vec<String> = sides
-            .iter()
-            .map(|side| format!("starmap executions show {}{}", words::quoted(&side.record.name), self.data_argument()))
-            .collect();
+        let published = results.published.as_ref();
+        page.part("published", published.map(|published| published_part(&sides, published)).unwrap_or_default());
+        let mut lines = Vec::new();
+        for side in &sides {
+            let name = words::quoted(&side.record.name);
+            lines.push(format!("starmap executions show {name}{}", self.data_argument()));
+            lines.push(format!("starmap bill {name}{}", self.data_argument()));
+            lines.extend(published.map(|published| format!("{} {name}{}", published.command, self.data_argument())));
+        }
         page.body.add(&commands("From the command line", &lines));
         Ok(page)
     }
@@ -120,9 +145,7 @@ impl Console {
                 against(ms(side) as f64, ms(&sides[0]) as f64, std::ptr::eq(side, &sides[0]))
             )
         });
-        if sides.iter().any(|side| side.cost_usd.is_some()) {
-            row(&mut html, "Cost on AWS", &|side| side.cost_usd.map_or_else(|| html!("–"), dollars));
-        }
+        row(&mut html, "Cost on AWS", &|side| side.cost.shown());
         row(&mut html, "State transitions", &|side| html!("{}", words::count(side.transitions)));
         if sides.iter().any(|side| !side.items.is_empty()) {
             row(&mut html, "Items", &|side| {
@@ -142,19 +165,37 @@ impl Console {
         html
     }
 
-    pub(super) fn compare_json(&self, request: &Request) -> Result<Value, Failure> {
+    pub(super) fn compare_json(&self, request: &Request, results: &Results) -> Result<Value, Failure> {
         let sides = self.sides(request)?;
-        let one = |side: &Side| {
+        let one = |(index, side): (usize, &Side)| {
             let mut value = summary_json(&starmap_engine::journal::ExecutionSummary::from(&side.record));
             let times: Map<String, Value> =
                 side.times.iter().map(|(state, ms)| (state.clone(), (*ms).into())).collect();
             value["stateMs"] = times.into();
+            value["costUsd"] = side.cost.usd().into();
+            let phases = results.timelines.get(index).map(|timeline| phases(timeline)).unwrap_or_default();
+            value["phaseS"] = Map::from_iter(phases.into_iter().map(|(name, s)| (name, s.into()))).into();
+            let findings = results.findings.get(index).and_then(Option::as_ref);
+            let metric = |metric: &Metric| (metric.name.clone(), Value::from(metric.value));
+            value["metrics"] = Map::from_iter(findings.iter().flat_map(|found| &found.metrics).map(metric)).into();
             value["input"] = side.record.input.clone();
             value
         };
         let differing: Vec<String> =
             differing(&sides).into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
-        Ok(json!({ "executions": sides.iter().map(one).collect::<Vec<_>>(), "differingInputs": differing }))
+        let published = results.published.as_ref().map(|published| {
+            let row = |row: &super::PublishedRow| {
+                json!({ "name": row.name, "cells": row.cells, "remark": row.remark, "isSound": row.is_sound })
+            };
+            json!({
+                "columns": published.columns.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+                "executions": published.own, "rows": published.rows.iter().map(row).collect::<Vec<_>>(),
+            })
+        });
+        Ok(json!({
+            "executions": sides.iter().enumerate().map(one).collect::<Vec<_>>(), "differingInputs": differing,
+            "published": published,
+        }))
     }
 }
 
@@ -211,17 +252,108 @@ fn times_part(sides: &[Side]) -> Html {
                 None => put!(html, "<td>–</td>"),
                 Some(took) => put!(
                     html,
-                    "<td>{} {}<svg class=\"timeline\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
-                     <rect class=\"track\" width=\"100\" height=\"4\"/><rect class=\"bar-running\" width=\"{}\" height=\"4\"/></svg></td>",
+                    "<td>{} {}{}</td>",
                     words::duration(took),
                     against(took as f64, ms(&sides[0], state).unwrap_or(0) as f64, index == 0),
-                    (took as f64 * 100.0 / most).max(0.5)
+                    line(took as f64 * 100.0 / most)
                 ),
             }
         }
         put!(html, "</tr>");
     }
     put!(html, "</tbody></table></div></section>");
+    html
+}
+
+/// Seconds by phase, over all workers.
+fn phases(timeline: &[Bar]) -> Vec<(String, f64)> {
+    let mut phases: Vec<(String, f64)> = Vec::new();
+    for (name, s) in timeline.iter().flat_map(|bar| &bar.phases) {
+        match phases.iter_mut().find(|(there, _)| there == name) {
+            Some((_, sum)) => *sum += s,
+            None => phases.push((name.clone(), *s)),
+        }
+    }
+    phases
+}
+
+fn phases_part(sides: &[Side], timelines: &[Vec<Bar>]) -> Option<Html> {
+    let all: Vec<Vec<(String, f64)>> = timelines.iter().map(|timeline| phases(timeline)).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in all.iter().flatten() {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return None;
+    }
+    let mut html = table("Time by phase", "Seconds of all workers together, as their results say it.", sides);
+    let s = |index: usize, name: &str| {
+        let phases = all.get(index)?;
+        phases.iter().find(|(there, _)| there == name).map(|(_, s)| *s)
+    };
+    let most = all.iter().flatten().map(|(_, s)| *s).fold(f64::MIN_POSITIVE, f64::max);
+    for name in names {
+        put!(html, "<tr><th scope=\"row\">{}</th>", name);
+        for index in 0..sides.len() {
+            match s(index, name) {
+                None => put!(html, "<td>–</td>"),
+                Some(took) => put!(
+                    html,
+                    "<td>{} {}{}</td>",
+                    words::seconds(took),
+                    against(took, s(0, name).unwrap_or(0.0), index == 0),
+                    line(took * 100.0 / most)
+                ),
+            }
+        }
+        put!(html, "</tr>");
+    }
+    put!(html, "</tbody></table></div></section>");
+    Some(html)
+}
+
+/// A thin bar for a part of the largest.
+fn line(percent: f64) -> Html {
+    html!(
+        "<svg class=\"timeline\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
+         <rect class=\"track\" width=\"100\" height=\"4\"/><rect class=\"bar-running\" width=\"{}\" height=\"4\"/></svg>",
+        percent.max(0.5)
+    )
+}
+
+fn published_part(sides: &[Side], published: &Published) -> Html {
+    let mut html = html!(
+        "<section aria-labelledby=\"beside\"><h2 id=\"beside\">Beside the published tables</h2><p class=\"note\">{}</p>\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Beside the published tables\">\
+         <table class=\"published\"><thead><tr><td></td>",
+        published.note
+    );
+    for (name, definition) in &published.columns {
+        put!(html, "<th scope=\"col\" class=\"number\" title=\"{}\">{}</th>", definition, name);
+    }
+    put!(html, "<th scope=\"col\">To be known</th></tr></thead><tbody>");
+    for (side, own) in sides.iter().zip(&published.own) {
+        let Some(cells) = own else { continue };
+        put!(html, "<tr class=\"own\"><th scope=\"row\">{}</th>", side.record.name);
+        for cell in cells {
+            put!(html, "<td class=\"number\">{}</td>", cell);
+        }
+        put!(html, "<td>This execution, by the same definitions</td></tr>");
+    }
+    for row in &published.rows {
+        put!(html, "<tr class=\"{}\"><th scope=\"row\">{}</th>", if row.is_sound { "" } else { "doubted" }, row.name);
+        for cell in &row.cells {
+            put!(html, "<td class=\"number\">{}</td>", if cell.is_empty() { "–" } else { cell.as_str() });
+        }
+        put!(html, "<td class=\"remark\">{}</td></tr>", row.remark);
+    }
+    put!(html, "</tbody></table></div><details><summary>What the columns mean</summary><dl class=\"facts keys\">");
+    for (name, definition) in &published.columns {
+        put!(html, "<div><dt>{}</dt><dd>{}</dd></div>", name, definition);
+    }
+    put!(html, "</dl></details></section>");
     html
 }
 
@@ -268,7 +400,7 @@ fn inputs_part(sides: &[Side]) -> Html {
     let many = all.iter().filter(|(_, differs)| *differs).count() as u64;
     let note = match many {
         0 => "They are the same.".to_owned(),
-        many => format!("{} differ; these come first.", words::counted(many, "value", "values")),
+        many => format!("{}; these come first.", words::counted(many, "value differs", "values differ")),
     };
     let mut html = table("Inputs", &note, sides);
     for (name, differs) in all.iter().take(ROWS_MAX) {

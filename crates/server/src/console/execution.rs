@@ -8,7 +8,7 @@ use starmap_engine::core::not_redrivable;
 use starmap_engine::journal::{Counts as RunCounts, ExecutionId, ExecutionRecord, MapRunRecord, Status};
 use starmap_engine::registry::Revision;
 
-use super::cost::dollars;
+use super::cost::Cost;
 use super::executions::summary_json;
 use super::graph::{Counts, Look, Picture, legend};
 use super::html::{Html, html, put};
@@ -45,6 +45,8 @@ impl Console {
         page.part("banner", self.banner(&record)?);
         page.body.add(&self.actions(request, &record, &own));
         page.part("facts", self.facts(&record, revision.as_deref(), run.as_ref())?);
+        // Until its bill is there.
+        page.is_live |= self.cost(&record)? == Cost::Counting;
         let view = request.query.get("view").unwrap_or("graph");
         let link = |view: &str| format!("{own}?view={view}");
         let views = [
@@ -261,10 +263,10 @@ impl Console {
                 ),
             );
         }
-        if let Some(usd) = self.cost_usd(record)? {
-            let name = if record.status == Status::Running { "Cost on AWS so far" } else { "Cost on AWS" };
-            facts.add(name, dollars(usd));
-        }
+        let name = if record.status == Status::Running { "Cost on AWS so far" } else { "Cost on AWS" };
+        facts.add(name, self.cost(record)?.shown());
+        let logs = Pairs::default().with("execution", &record.id.0.to_string());
+        facts.add("Logs", html!("<a href=\"{}{}\">Lines of its workers</a>", path(&["logs"]), logs.to_query()));
         if let Some(revision) = revision {
             facts.add("Type", if revision.kind.as_str() == "EXPRESS" { "Express" } else { "Standard" });
         }
@@ -504,7 +506,7 @@ impl Console {
         let mut value = summary_json(&starmap_engine::journal::ExecutionSummary::from(&record));
         value["input"] = record.input.clone();
         value["output"] = record.output.clone().unwrap_or(Value::Null);
-        value["costUsd"] = self.cost_usd(&record)?.into();
+        value["costUsd"] = self.cost(&record)?.usd().into();
         value["redrivable"] = not_redrivable(&record, self.now()).is_none().into();
         value["states"] =
             self.progress(record.id, |progress| progress.visits.iter().map(visit_json).collect::<Vec<_>>())?.into();

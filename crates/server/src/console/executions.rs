@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
 use starmap_engine::journal::browse::{Listing, Order};
+use starmap_engine::journal::condition::Condition;
 use starmap_engine::journal::{ExecutionSummary, ExecutionsOf, Status};
 
 use super::html::{Html, html, put};
@@ -19,6 +20,8 @@ const SIZE: u64 = 50;
 const SIZE_MAX: u64 = 500;
 /// Actions on so many at once.
 const CHOSEN_MAX: usize = 500;
+/// What a query can filter by.
+const FILTERS: [&str; 7] = ["q", "machine", "status", "version", "input", "from", "to"];
 
 pub(super) const STATUSES: [Status; 5] =
     [Status::Running, Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted];
@@ -33,6 +36,9 @@ pub(super) fn listing_of(query: &Pairs, of: ExecutionsOf) -> Result<(Listing, u6
         Some("status") => Order::Status,
         Some("duration") => Order::Duration,
         Some("stopped") => Order::Stopped,
+        Some("version") => Order::Version,
+        Some("alias") => Order::Alias,
+        Some("redrives") => Order::Redrives,
         _ => Order::Started,
     };
     let statuses = query.all("status").flat_map(|value| value.split(','));
@@ -44,16 +50,18 @@ pub(super) fn listing_of(query: &Pairs, of: ExecutionsOf) -> Result<(Listing, u6
         }
     };
     let listing = Listing {
-        of,
         name_has: query.get("q").map(str::to_owned),
         statuses,
         started_from: date("from")?,
         // The day itself is in.
         started_before: date("to")?.map(|day| Timestamp(day.0 + 24 * 60 * 60 * 1000)),
+        version: query.get("version").map(str::to_owned),
+        input: Condition::parse_all(query.get("input").unwrap_or_default())
+            .map_err(|error| Failure::wrong(format!("Input: {error}")))?,
         order,
         is_descending: query.get("dir").map_or(order != Order::Name, |dir| dir == "desc"),
         offset: (page - 1).saturating_mul(size),
-        limit: usize::try_from(size).unwrap_or(usize::MAX),
+        ..Listing::new(of, usize::try_from(size).unwrap_or(usize::MAX))
     };
     Ok((listing, size))
 }
@@ -102,11 +110,18 @@ impl Console {
         page.part("rows", part);
         put!(page.body, "</form>");
         let endpoint = request.endpoint();
+        let mut asked = vec![("state-machine-arn", query.get("machine").unwrap_or("ARN"))];
+        let status = query.get("status").map(str::to_uppercase);
+        asked.extend(status.as_deref().map(|status| ("status-filter", status)));
         page.body.add(&commands(
             "From the command line",
             &[
                 "starmap executions list".to_owned() + &self.data_argument(),
-                aws(&endpoint, "list-executions", &[("state-machine-arn", query.get("machine").unwrap_or("ARN"))]),
+                format!(
+                    "curl -s {}",
+                    words::quoted(&format!("{endpoint}{}.json{}", path(&["executions"]), query.to_query()))
+                ),
+                aws(&endpoint, "list-executions", &asked),
                 aws(&endpoint, "stop-execution", &[("execution-arn", "ARN")]),
                 aws(&endpoint, "redrive-execution", &[("execution-arn", "ARN")]),
             ],
@@ -152,8 +167,14 @@ impl Console {
         }
         put!(
             html,
-            "</select></label><label>Started from<input type=\"date\" name=\"from\" value=\"{}\"></label>\
+            "</select></label><label>Version or alias<input name=\"version\" value=\"{}\" class=\"short\"></label>\
+             <label>Input has<input name=\"input\" value=\"{}\" placeholder=\"$.batch_size = 256\" list=\"input-examples\" \
+             autocomplete=\"off\" spellcheck=\"false\"></label><datalist id=\"input-examples\"><option value=\"$.batch_size = 256\">\
+             <option value=\"$.batch_size &gt;= 256 and $.overwrite = true\"><option value=\"$.bucket ~ sky\"></datalist>\
+             <label>Started from<input type=\"date\" name=\"from\" value=\"{}\"></label>\
              <label>to<input type=\"date\" name=\"to\" value=\"{}\"></label>",
+            value("version"),
+            value("input"),
             value("from"),
             value("to")
         );
@@ -163,7 +184,7 @@ impl Console {
             }
         }
         put!(html, "<div class=\"buttons\"><button class=\"button\">Filter</button>");
-        if ["q", "machine", "status", "from", "to"].iter().any(|name| query.get(name).is_some()) {
+        if is_filtered(query) {
             put!(html, "<a class=\"button quiet\" href=\"{}\">Clear</a>", path(&["executions"]));
         }
         put!(html, "</div></form>");
@@ -172,8 +193,7 @@ impl Console {
 
     fn rows(&self, rows: &[ExecutionSummary], query: &Pairs) -> Html {
         if rows.is_empty() {
-            let is_filtered = ["q", "machine", "status", "from", "to"].iter().any(|name| query.get(name).is_some());
-            return empty(if is_filtered {
+            return empty(if is_filtered(query) {
                 "No execution matches."
             } else {
                 "Nothing has run here yet. Start an execution of a state machine, or let `starmap demo` make one."
@@ -187,9 +207,11 @@ impl Console {
             ("name", "Name", ""),
             ("status", "Status", ""),
             ("started", "Started", ""),
+            ("stopped", "Ended", "wide"),
             ("duration", "Duration", "number"),
-            ("", "Version", "wide"),
-            ("", "Redrives", "wide number"),
+            ("version", "Version", "wide number"),
+            ("alias", "Alias", "wide"),
+            ("redrives", "Redrives", "wide number"),
         ] {
             html.add(&sortable(query, &path(&["executions"]), key, name, class, "started"));
         }
@@ -201,7 +223,8 @@ impl Console {
             put!(
                 html,
                 "<tr id=\"e{}\"><td class=\"pick\"><input type=\"checkbox\" name=\"id\" value=\"{}\" aria-label=\"Choose {}\"></td>\
-                 <td class=\"main\"><a href=\"{}\">{}</a><small>{}</small></td><td>{}</td><td>{}</td><td class=\"number\">{}</td>",
+                 <td class=\"main\"><a href=\"{}\">{}</a><small>{}</small></td><td>{}</td><td>{}</td><td class=\"wide\">{}</td>\
+                 <td class=\"number\">{}</td>",
                 id,
                 id,
                 row.name,
@@ -210,11 +233,17 @@ impl Console {
                 machine,
                 badge(row.status),
                 words::time(row.started_at),
+                row.stopped_at.map(words::time),
                 took(row, now)
             );
-            let version = row.alias_arn.as_ref().or(row.version_arn.as_ref()).and_then(|arn| arn.rsplit(':').next());
-            let redrives = (row.redrive_count > 0).then_some(row.redrive_count);
-            put!(html, "<td class=\"wide\">{}</td><td class=\"wide number\">{}</td></tr>", version, redrives);
+            let last = |arn: &Option<String>| arn.as_ref().and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
+            put!(
+                html,
+                "<td class=\"wide number\">{}</td><td class=\"wide\">{}</td><td class=\"wide number\">{}</td></tr>",
+                last(&row.version_arn),
+                last(&row.alias_arn),
+                (row.redrive_count > 0).then_some(row.redrive_count)
+            );
         }
         put!(html, "</tbody></table></div>");
         html
@@ -253,6 +282,10 @@ impl Console {
         let message = format!("{} of {} were refused. {}", refused.len(), chosen.len(), refused.join("; "));
         Err(Failure { status: 409, message }.into())
     }
+}
+
+fn is_filtered(query: &Pairs) -> bool {
+    FILTERS.iter().any(|name| query.get(name).is_some())
 }
 
 /// The head of a column, and the way to sort by it.

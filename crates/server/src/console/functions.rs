@@ -1,26 +1,20 @@
-//! Functions: what there are, how busy they are, and what their workers wrote.
+//! Functions: what there are, how they are configured, and what their workers do now.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use starmap_workers::Usage;
+use starmap_engine::journal::ExecutionId;
+use starmap_workers::{Now, Usage};
 
 use super::html::{Html, html, put};
+use super::logs::Wanted;
 use super::page::{Facts, Page, Section, commands, empty};
-use super::request::{Request, path};
+use super::request::{Pairs, Request, path};
 use super::words;
 use super::{Console, Failure};
 
-/// Lines that are shown, the last ones.
-const LINES_MAX: usize = 500;
-/// Most that is read of one log stream, from its end, and of all of them.
-const STREAM_BYTES_MAX: u64 = 1 << 20;
-const BYTES_MAX: u64 = 16 << 20;
-/// Letters of a line.
-const LETTERS_MAX: usize = 2_000;
+/// Workers that are shown one by one.
+const WORKERS_MAX: usize = 200;
 
 /// A function as the console tells of it.
 struct Told {
@@ -34,15 +28,23 @@ struct Told {
     environment: Vec<(String, String)>,
 }
 
-/// A line of a log.
-struct Line {
-    stream: String,
-    text: String,
-}
-
 impl Console {
     fn functions(&self) -> Vec<Told> {
-        let Some(catalog) = &self.catalog else { return Vec::new() };
+        let Some(catalog) = &self.catalog else {
+            // Nobody can make one here: those that are there by themselves are all there are.
+            let functions = self.workers.as_ref().map(|workers| workers.functions()).unwrap_or_default();
+            let told = |function: starmap_workers::Function| Told {
+                name: function.name,
+                is_built_in: true,
+                runtime: "built in".to_owned(),
+                handler: function.handler,
+                memory_mib: function.memory_mib,
+                timeout_s: function.timeout.as_secs(),
+                description: String::new(),
+                environment: function.environment,
+            };
+            return functions.into_iter().map(told).collect();
+        };
         let built_in = catalog.place.built_in.iter().map(|function| Told {
             name: function.name.clone(),
             is_built_in: true,
@@ -119,8 +121,109 @@ impl Console {
             put!(part, "</tbody></table></div>");
         }
         page.part("rows", part);
+        page.part("workers", self.workers_part(None)?);
         page.body.add(&commands("From the command line", &[lambda(request, "list-functions", "")]));
         Ok(page)
+    }
+
+    /// The workers that run now, of one function or of all.
+    fn workers_now(&self, function: Option<&str>) -> Vec<Now> {
+        let mut now = self.workers.as_ref().map(|workers| workers.now()).unwrap_or_default();
+        now.retain(|worker| function.is_none_or(|function| worker.function == function));
+        now
+    }
+
+    fn workers_part(&self, function: Option<&str>) -> Result<Html, Failure> {
+        let workers = self.workers_now(function);
+        let mut html = html!("<section aria-labelledby=\"workers-now\"><h2 id=\"workers-now\">Workers now</h2>");
+        if workers.is_empty() {
+            put!(html, "{}</section>", empty("No worker runs. One is started with the next invocation."));
+            return Ok(html);
+        }
+        put!(
+            html,
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Workers now\"><table><thead><tr>\
+             <th scope=\"col\">Works at</th><th scope=\"col\" class=\"number\">For</th><th scope=\"col\" class=\"number\">Memory</th>\
+             <th scope=\"col\">Function</th><th scope=\"col\" class=\"wide\">Started</th><th scope=\"col\" class=\"number wide\">Process</th>\
+             <th scope=\"col\">Log</th></tr></thead><tbody>"
+        );
+        let now = self.now();
+        for worker in workers.iter().take(WORKERS_MAX) {
+            let work = match &worker.doing {
+                Some(doing) => match doing.execution {
+                    Some(execution) => self.item_link(execution)?,
+                    None => html!("an invocation of the API"),
+                },
+                None => html!("<span class=\"aside\">waits</span>"),
+            };
+            let since = worker.doing.as_ref().map(|doing| words::duration(now.0 - doing.since_ms));
+            let mib = worker.resident_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+            let memory = match mib {
+                Some(mib) => html!(
+                    "{} of {} MiB<svg class=\"timeline\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
+                     <rect class=\"track\" width=\"100\" height=\"4\"/><rect class=\"bar-running\" width=\"{}\" height=\"4\"/></svg>",
+                    words::count(mib.ceil() as u64),
+                    words::count(worker.memory_mib.into()),
+                    (mib * 100.0 / f64::from(worker.memory_mib.max(1))).clamp(0.5, 100.0)
+                ),
+                None => html!("–"),
+            };
+            let query = Pairs::default().with("function", &worker.function).with("stream", &worker.log_stream);
+            put!(
+                html,
+                "<tr id=\"w{}\"><td class=\"main\">{}</td><td class=\"number\">{}</td><td class=\"number memory\">{}</td>\
+                 <td><a href=\"{}\">{}</a></td><td class=\"wide\">{}</td><td class=\"number wide\">{}</td><td><a href=\"{}{}\">Log</a></td></tr>",
+                worker.pid.unwrap_or_default(),
+                work,
+                since,
+                memory,
+                path(&["functions", &worker.function]),
+                worker.function,
+                words::time(starmap_asl::Timestamp(worker.started_at_ms)),
+                worker.pid,
+                path(&["logs"]),
+                query.to_query()
+            );
+        }
+        put!(html, "</tbody></table></div>");
+        if workers.len() > WORKERS_MAX {
+            put!(html, "<p class=\"note\">{} in all; the oldest are shown.</p>", words::count(workers.len() as u64));
+        }
+        put!(html, "</section>");
+        Ok(html)
+    }
+
+    /// An execution as what somebody works at: its name, or the item that it is of which execution.
+    pub(super) fn item_link(&self, execution: ExecutionId) -> Result<Html, Failure> {
+        let Some(record) = self.reader.execution(execution)? else { return Ok(html!("an execution")) };
+        let link = path(&["executions", &execution.0.to_string()]);
+        let Some(parent) = record.parent else { return Ok(html!("<a href=\"{}\">{}</a>", link, record.name)) };
+        let run = self.reader.map_run(parent.map_run)?;
+        let of = run.as_ref().map(|run| self.reader.execution(run.execution)).transpose()?.flatten();
+        Ok(html!(
+            "<a href=\"{}\">Item {}</a> <small>{}</small>",
+            link,
+            words::count(parent.item_index),
+            of.map(|of| format!("of {}", of.name))
+        ))
+    }
+
+    fn worker_json(&self, worker: &Now) -> Result<Value, Failure> {
+        let doing = worker.doing.as_ref();
+        let record = doing.and_then(|doing| doing.execution).map(|execution| self.reader.execution(execution));
+        let record = record.transpose()?.flatten();
+        Ok(json!({
+            "function": worker.function, "version": worker.version, "logStream": worker.log_stream, "pid": worker.pid,
+            "startDate": starmap_asl::Timestamp(worker.started_at_ms).to_string(), "residentBytes": worker.resident_bytes,
+            "memoryMib": worker.memory_mib, "requestId": doing.map(|doing| &doing.request_id),
+            "since": doing.map(|doing| starmap_asl::Timestamp(doing.since_ms).to_string()),
+            "executionArn": record.as_ref().map(|record| &record.arn),
+            "itemIndex": record.as_ref().and_then(|record| record.parent).map(|parent| parent.item_index),
+        }))
+    }
+
+    fn workers_json(&self, function: Option<&str>) -> Result<Value, Failure> {
+        self.workers_now(function).iter().take(WORKERS_MAX).map(|worker| self.worker_json(worker)).collect()
     }
 
     fn function(&self, name: &str) -> Result<Told, Failure> {
@@ -157,19 +260,12 @@ impl Console {
                 facts.done()
             }),
         );
-        let (wanted, stream) =
-            (request.query.get("q").unwrap_or_default(), request.query.get("stream").unwrap_or_default());
-        put!(
-            page.body,
-            "<h2 id=\"logs\">Logs</h2><form class=\"filters\" method=\"get\" action=\"{}\" role=\"search\"><label>Lines with\
-             <input type=\"search\" name=\"q\" value=\"{}\" data-search></label><label>Log stream<input name=\"stream\" value=\"{}\"></label>\
-             <div class=\"buttons\"><button class=\"button\">Search</button></div></form>",
-            own,
-            wanted,
-            stream
-        );
-        let (lines, is_more) = self.lines(name, wanted, stream)?;
-        page.part("log", log(&lines, is_more));
+        page.part("now", self.workers_part(Some(name))?);
+        put!(page.body, "<h2 id=\"logs\">Logs</h2>");
+        let query = request.query.with("function", name);
+        page.body.add(&super::logs::form(&own, &query, None));
+        let found = self.lines(&Wanted::of(&query)?)?;
+        page.part("log", self.log(&found)?);
         if !function.is_built_in {
             page.body.add(&commands(
                 "From the command line",
@@ -178,44 +274,11 @@ impl Console {
                     lambda(request, "invoke", &format!("{name} --payload file://payload.json out.json")),
                 ],
             ));
+        } else {
+            let list = lambda(request, "list-functions", "");
+            page.body.add(&commands("From the command line", &[list, self.logs_command(request)]));
         }
         Ok(page)
-    }
-
-    /// The last lines of a function's log streams with a text in them, and whether there were more.
-    fn lines(&self, function: &str, wanted: &str, stream: &str) -> Result<(Vec<Line>, bool), Failure> {
-        let Some(logs) = &self.logs else { return Ok((Vec::new(), false)) };
-        let unreadable = |error: io::Error| {
-            tracing::error!(%error, "logs could not be read");
-            Failure { status: 500, message: "The logs could not be read; the server's log says why.".to_owned() }
-        };
-        let mut files = files(&logs.join(function)).map_err(unreadable)?;
-        let wanted_file = stream.replace('/', "-");
-        files.retain(|(_, file)| {
-            stream.is_empty() || file.file_stem().is_some_and(|stem| stem.to_string_lossy().contains(&wanted_file))
-        });
-        let (mut lines, mut read, mut is_more) = (Vec::new(), 0, false);
-        // The newest stream first, and of each the last lines first; the other way round in the end.
-        for (_, file) in files {
-            if lines.len() >= LINES_MAX || read >= BYTES_MAX {
-                is_more = true;
-                break;
-            }
-            let text = end_of(&file).map_err(unreadable)?;
-            read += text.len() as u64;
-            let text = String::from_utf8_lossy(&text);
-            // A stream's name begins with its date; the rest has no dashes.
-            let name = file.file_stem().map(|stem| stem.to_string_lossy().replacen('-', "/", 3)).unwrap_or_default();
-            for line in text.lines().rev().filter(|line| !line.trim().is_empty() && line.contains(wanted)) {
-                if lines.len() >= LINES_MAX {
-                    is_more = true;
-                    break;
-                }
-                lines.push(Line { stream: name.clone(), text: line.chars().take(LETTERS_MAX).collect() });
-            }
-        }
-        lines.reverse();
-        Ok((lines, is_more))
     }
 
     pub(super) fn functions_json(&self) -> Result<Value, Failure> {
@@ -229,79 +292,25 @@ impl Console {
                 "queued": busy.map(|usage| usage.queued),
             })
         };
-        Ok(json!({ "functions": functions.iter().map(one).collect::<Vec<_>>() }))
+        let functions: Vec<Value> = functions.iter().map(one).collect();
+        Ok(json!({ "functions": functions, "workers": self.workers_json(None)? }))
     }
 
     pub(super) fn function_json(&self, request: &Request, name: &str) -> Result<Value, Failure> {
         let function = self.function(name)?;
-        let (wanted, stream) =
-            (request.query.get("q").unwrap_or_default(), request.query.get("stream").unwrap_or_default());
-        let (lines, is_more) = self.lines(name, wanted, stream)?;
-        Ok(json!({
-            "name": function.name, "runtime": function.runtime, "handler": function.handler, "memoryMib": function.memory_mib,
-            "timeoutS": function.timeout_s, "isMore": is_more,
-            "lines": lines.iter().map(|line| json!({ "stream": line.stream, "text": line.text })).collect::<Vec<_>>(),
-        }))
+        let found = self.lines(&Wanted::of(&request.query.with("function", name))?)?;
+        let mut value = super::logs::found_json(&found);
+        value["name"] = function.name.into();
+        value["runtime"] = function.runtime.into();
+        value["handler"] = function.handler.into();
+        value["memoryMib"] = function.memory_mib.into();
+        value["timeoutS"] = function.timeout_s.into();
+        value["workers"] = self.workers_json(Some(name))?;
+        Ok(value)
     }
 }
 
 fn lambda(request: &Request, action: &str, rest: &str) -> String {
     let rest = if rest.is_empty() { String::new() } else { format!(" --function-name {rest}") };
     format!("aws lambda {action}{rest} --endpoint-url {}", words::quoted(&request.endpoint()))
-}
-
-/// Log files, the one that was written last first.
-fn files(folder: &Path) -> io::Result<Vec<(std::time::SystemTime, PathBuf)>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            files.push((entry.metadata()?.modified()?, path));
-        }
-    }
-    files.sort();
-    files.reverse();
-    Ok(files)
-}
-
-fn end_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let bytes = file.metadata()?.len();
-    file.seek(SeekFrom::Start(bytes.saturating_sub(STREAM_BYTES_MAX)))?;
-    let mut end = Vec::new();
-    file.take(STREAM_BYTES_MAX).read_to_end(&mut end)?;
-    Ok(end)
-}
-
-fn log(lines: &[Line], is_more: bool) -> Html {
-    if lines.is_empty() {
-        return empty("There are no lines.");
-    }
-    let mut html = html!("<div class=\"log\" tabindex=\"0\" role=\"region\" aria-label=\"Log lines\">");
-    let mut stream = "";
-    if is_more {
-        put!(html, "<p class=\"note\">Older lines are not shown.</p>");
-    }
-    for line in lines {
-        if line.stream != stream {
-            put!(html, "<h3>{}</h3>", line.stream);
-            stream = &line.stream;
-        }
-        let first = line.text.split([' ', '\t']).next().unwrap_or_default();
-        let class = match first {
-            "START" | "END" | "INIT_START" => "line mark-line",
-            "REPORT" | "INIT_REPORT" => "line report",
-            _ if line.text.contains("ERROR") || line.text.contains("panicked") => "line bad",
-            _ => "line",
-        };
-        put!(html, "<div class=\"{}\">{}</div>", class, line.text);
-    }
-    put!(html, "</div>");
-    html
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use starmap_asl::{ExecutionType, Severity};
 use starmap_engine::INPUT_TEXT;
 use starmap_engine::journal::ExecutionsOf;
-use starmap_engine::journal::browse::{Listing, Order};
+use starmap_engine::journal::browse::Listing;
 use starmap_engine::registry::{AliasRecord, MachineKind, Revision, StateMachineRecord, VersionRecord};
 
 use super::graph::{Graph, Look, Picture};
@@ -51,17 +51,8 @@ impl Console {
         arn: &str,
         limit: usize,
     ) -> Result<Vec<starmap_engine::journal::ExecutionSummary>, Failure> {
-        let listing = Listing {
-            of: ExecutionsOf::StateMachine(arn.to_owned()),
-            name_has: None,
-            statuses: Vec::new(),
-            started_from: None,
-            started_before: None,
-            order: Order::Started,
-            is_descending: true,
-            offset: 0,
-            limit,
-        };
+        let of = ExecutionsOf::StateMachine(arn.to_owned());
+        let listing = Listing { is_descending: true, is_counted: false, ..Listing::new(of, limit) };
         Ok(self.reader.listing(&listing)?.rows)
     }
 
@@ -147,7 +138,9 @@ impl Console {
         facts.add("Created", words::time(machine.record.created_at));
         facts.add("Updated", words::time(machine.record.updated_at));
         facts.add("Revision", machine.revision.id.as_deref().unwrap_or("INITIAL"));
-        facts.add("Role", html!("<code class=\"arn\">{}</code>", machine.revision.role_arn));
+        let role = html!("<code class=\"arn\">{}</code>", machine.revision.role_arn);
+        let link = self.role_link(&machine.revision.role_arn);
+        facts.add("Role", link.map_or_else(|| role.clone(), |link| html!("<a href=\"{}\">{}</a>", link, role)));
         facts.add("ARN", html!("<code class=\"arn\">{}</code>", machine.record.arn));
         page.body.add(&facts.done());
         let view = request.query.get("view").unwrap_or("definition");

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
-use starmap_engine::journal::browse::{FAILURES, Listing, Order, Stretch};
+use starmap_engine::journal::browse::{FAILURES, FailureGroup, Listing, Order, Stretch};
 use starmap_engine::journal::{
-    Counts, ExecutionRecord, ExecutionSummary, ExecutionsOf, InvocationRow, MapRunRecord, MapRunRow, Status,
+    Counts, ExecutionRecord, ExecutionSummary, ExecutionsOf, InvocationRow, ItemCounts, MapRunRecord, MapRunRow, Status,
 };
 
 use super::execution::told;
@@ -21,8 +21,18 @@ use super::science::Bar;
 use super::words::{self, badge};
 use super::{Console, Failure, locked};
 
-/// Children of a page.
+/// Children of a page, and at most.
 const CHILDREN: u64 = 100;
+const CHILDREN_MAX: u64 = 500;
+/// Which children can be looked at.
+const SHOWS: [(&str, &str); 6] = [
+    ("attention", "Failed and slowest first"),
+    ("failed", "Failed"),
+    ("running", "Running"),
+    ("slowest", "Slowest"),
+    ("all", "By item"),
+    ("newest", "Last items first"),
+];
 /// Groups of failures.
 const GROUPS_MAX: usize = 20;
 /// Points of the figures over time.
@@ -72,25 +82,47 @@ impl Console {
         let shape = self.shape(&run)?;
         page.part("counts", self.counts_part(&run, &shape));
         page.part("figures", figures(&shape));
-        page.part("failures", self.failures_part(&run, &own)?);
-        page.part("workers", self.workers_part(&run, timeline)?);
-        let show = request.query.get("show").unwrap_or("attention");
-        let shows = [
-            ("attention", "Failed and slowest first"),
-            ("failed", "Failed"),
-            ("running", "Running"),
-            ("slowest", "Slowest"),
-            ("all", "By item"),
-        ];
-        let shows = shows.map(|(key, name)| (key, name, format!("{own}?show={key}#children")));
-        put!(
-            page.body,
-            "<section aria-labelledby=\"children\"><h2 id=\"children\">Children</h2>{}",
-            tabs("Which children", &shows, show)
-        );
+        page.part("failures", failures_part(&shape, &own));
+        let own_attempts: Vec<Bar>;
+        let bars = match timeline {
+            [] => {
+                own_attempts = shape.attempts.iter().map(attempt).collect();
+                &own_attempts
+            }
+            timeline => timeline,
+        };
+        page.part("workers", workers(bars));
+        let show = shown(request);
+        put!(page.body, "<section aria-labelledby=\"children\"><h2 id=\"children\">Children</h2>");
+        page.body.add(&which(show, &|show| format!("{own}?show={show}#children")));
         page.part("children-rows", self.children_part(request, &run, show, &own)?);
         put!(page.body, "</section>");
         Ok(page)
+    }
+
+    /// The children alone: what a page of them is read from while its table is scrolled.
+    pub(super) fn children_page(&self, request: &Request, named: &str) -> Result<Page, Failure> {
+        let (run, execution) = self.map_run(named)?;
+        let own = path(&["map-runs", &run.row.0.to_string()]);
+        let mut page = Page::new(Section::Executions, &format!("Children of {}", run.state));
+        let parent = path(&["executions", &execution.id.0.to_string()]);
+        page.crumbs(&[("Executions", path(&["executions"])), (&execution.name, parent), (&run.state, own.clone())]);
+        put!(page.body, "<div class=\"head\"><h1>Children</h1></div>");
+        let show = shown(request);
+        page.body.add(&which(show, &|show| format!("{own}/children?show={show}")));
+        page.part("children-rows", self.children_part(request, &run, show, &own)?);
+        page.body.add(&commands("From the command line", &[children_command(&request.endpoint(), &run, show)]));
+        Ok(page)
+    }
+
+    pub(super) fn children_json(&self, request: &Request, named: &str) -> Result<Value, Failure> {
+        let (run, _) = self.map_run(named)?;
+        let (show, from, count) = (shown(request), from(request), count(request));
+        let (rows, total) = self.children_rows(&run, show, from, count)?;
+        Ok(json!({
+            "mapRunArn": run.arn, "show": show, "from": from, "total": total,
+            "executions": rows.iter().map(summary_json).collect::<Vec<_>>(),
+        }))
     }
 
     fn map_run_actions(&self, request: &Request, run: &MapRunRecord, own: &str) -> Html {
@@ -132,31 +164,33 @@ impl Console {
 
     /// The run over time, from its start until now. Kept: of one that has ended it does not change, and of one that
     /// runs it is read once a second, however many look.
-    fn shape(&self, run: &MapRunRecord) -> Result<Shape, Failure> {
+    fn shape(&self, run: &MapRunRecord) -> Result<Arc<Shape>, Failure> {
         let now = self.now();
-        let is_same = |shape: &&Shape| {
+        let is_same = |shape: &&Arc<Shape>| {
             let is_fresh = shape.has_ended && run.stopped_at.is_some() || now.0 - shape.read_at.0 < FRESH_MS;
             shape.of == (run.row, run.details.redrive_count) && is_fresh
         };
         if let Some(shape) = locked(&self.shapes).iter().find(is_same) {
-            return Ok(shape.clone());
+            return Ok(Arc::clone(shape));
         }
         let until = run.stopped_at.unwrap_or(now);
         let whole = (until.0 - run.started_at.0).max(1);
         let width_ms = (whole / POINTS as i64 + 1).max(1);
-        let stretches = self.reader.stretches(run.row, run.started_at, width_ms, POINTS)?;
-        let shape = Shape {
+        let shape = Arc::new(Shape {
             of: (run.row, run.details.redrive_count),
             has_ended: run.stopped_at.is_some(),
             read_at: now,
             from: run.started_at,
             whole,
             width_ms,
-            stretches,
-        };
+            stretches: self.reader.stretches(run.row, run.started_at, width_ms, POINTS)?,
+            counts: self.reader.item_counts(run.row)?,
+            failures: self.reader.failures(run.row, GROUPS_MAX)?,
+            attempts: self.reader.map_run_invocations(run.row, ATTEMPTS_MAX)?,
+        });
         let mut shapes = locked(&self.shapes);
         shapes.retain(|there| there.of.0 != run.row);
-        shapes.push_back(shape.clone());
+        shapes.push_back(Arc::clone(&shape));
         if shapes.len() > SHAPES_MAX {
             shapes.pop_front();
         }
@@ -224,64 +258,35 @@ impl Console {
         html
     }
 
-    fn failures_part(&self, run: &MapRunRecord, own: &str) -> Result<Html, Failure> {
-        let groups = self.reader.failures(run.row, GROUPS_MAX)?;
-        if groups.is_empty() {
-            return Ok(Html::new());
-        }
-        let mut html = html!(
-            "<section class=\"failures\"><h2>Failures, by what they say</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-             aria-label=\"Failures\"><table><thead><tr><th scope=\"col\" class=\"number\">Items</th><th scope=\"col\">Error</th>\
-             <th scope=\"col\">First</th></tr></thead><tbody>"
-        );
-        for group in &groups {
-            put!(
-                html,
-                "<tr><td class=\"number\">{}</td><td class=\"main\"><code>{}</code>{}</td><td><a href=\"{}\">Item {}</a></td></tr>",
-                words::count(group.count),
-                group.error.as_deref().unwrap_or(words::status_word(group.status)),
-                told(group.cause.as_deref().unwrap_or_default()),
-                path(&["executions", &group.first.0.to_string()]),
-                words::count(group.first_item)
-            );
-        }
-        put!(
-            html,
-            "</tbody></table></div><p><a href=\"{}?show=failed#children\">All that failed</a></p></section>",
-            own
-        );
-        Ok(html)
-    }
-
-    /// Who worked when.
-    fn workers_part(&self, run: &MapRunRecord, timeline: &[Bar]) -> Result<Html, Failure> {
-        let bars: Vec<Bar> = match timeline {
-            [] => self.reader.map_run_invocations(run.row, ATTEMPTS_MAX)?.iter().map(attempt).collect(),
-            timeline => timeline.to_vec(),
-        };
-        Ok(workers(&bars))
-    }
-
     fn children_part(&self, request: &Request, run: &MapRunRecord, show: &str, own: &str) -> Result<Html, Failure> {
-        let at = request.query.get("page").and_then(|page| page.parse::<u64>().ok()).unwrap_or(1).max(1);
-        let offset = (at - 1).saturating_mul(CHILDREN);
-        let (rows, total) = self.children_rows(run, show, offset)?;
+        let (from, count) = (from(request), count(request));
+        let (rows, total) = self.children_rows(run, show, from, count)?;
         if rows.is_empty() {
             return Ok(empty("There are none."));
         }
+        // Only what is looked at is in the page, however many there are: the script reads the others as they are
+        // scrolled to, and without it there are pages.
         let mut html = html!(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Children\"><table><thead><tr>\
+            "<div data-virtual=\"{}/children?show={}\" data-total=\"{}\" data-from=\"{}\">\
+             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Children\"><div class=\"sizer\">\
+             <table aria-rowcount=\"{}\"><thead><tr aria-rowindex=\"1\">\
              <th scope=\"col\" class=\"number\">Item</th><th scope=\"col\">Status</th><th scope=\"col\" class=\"number\">Duration</th>\
-             <th scope=\"col\">Started</th><th scope=\"col\">Error</th><th scope=\"col\" class=\"wide\">Name</th></tr></thead><tbody>"
+             <th scope=\"col\">Started</th><th scope=\"col\">Error</th><th scope=\"col\" class=\"wide\">Name</th></tr></thead><tbody>",
+            own,
+            show,
+            total,
+            from,
+            total + 1
         );
         let now = self.now();
-        for row in &rows {
+        for (at, row) in (from..).zip(&rows) {
             let link = path(&["executions", &row.id.0.to_string()]);
             let index = row.parent.map_or(0, |parent| parent.item_index);
             put!(
                 html,
-                "<tr><td class=\"number\"><a href=\"{}\">{}</a></td><td>{}</td><td class=\"number\">{}</td><td>{}</td>\
+                "<tr aria-rowindex=\"{}\"><td class=\"number\"><a href=\"{}\">{}</a></td><td>{}</td><td class=\"number\">{}</td><td>{}</td>\
                  <td class=\"clip\">{}</td><td class=\"wide clip\"><code>{}</code></td></tr>",
+                at + 2,
                 link,
                 words::count(index),
                 badge(row.status),
@@ -291,76 +296,82 @@ impl Console {
                 row.name
             );
         }
-        put!(html, "</tbody></table></div>");
-        html.add(&pager(offset, rows.len() as u64, total, CHILDREN, &|page| {
+        put!(html, "</tbody></table></div></div>");
+        html.add(&pager(from, rows.len() as u64, total, CHILDREN, &|page| {
             format!("{own}?show={show}&page={page}#children")
         }));
+        put!(html, "</div>");
         Ok(html)
     }
 
-    /// A page of the children, and how many there are in that selection.
+    /// Some of the children, and how many there are in that selection.
     fn children_rows(
         &self,
         run: &MapRunRecord,
         show: &str,
-        offset: u64,
+        from: u64,
+        count: u64,
     ) -> Result<(Vec<ExecutionSummary>, u64), Failure> {
-        let listing = |statuses: &[Status], order: Order, offset: u64, limit: u64| Listing {
-            of: ExecutionsOf::MapRun(run.row),
-            name_has: None,
-            statuses: statuses.to_vec(),
-            started_from: None,
-            started_before: None,
-            order,
-            is_descending: order == Order::Duration,
-            offset,
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        // Counted at most once a second, and not for every page.
+        let counts = self.shape(run)?.counts;
+        let failed = counts.failed + counts.timed_out;
+        let ended = counts.succeeded + failed + counts.aborted;
+        let part = |statuses: &[Status], order: Order, from: u64, count: u64| {
+            let limit = usize::try_from(count).unwrap_or(usize::MAX);
+            let listing = Listing {
+                statuses: statuses.to_vec(),
+                order,
+                is_descending: order == Order::Duration,
+                offset: from,
+                is_counted: false,
+                ..Listing::new(ExecutionsOf::MapRun(run.row), limit)
+            };
+            Ok::<_, Failure>(self.reader.listing(&listing)?.rows)
         };
-        let one = |listing: &Listing| -> Result<(Vec<ExecutionSummary>, u64), Failure> {
-            let page = self.reader.listing(listing)?;
-            Ok((page.rows, page.total))
-        };
-        match show {
-            "failed" => one(&listing(&FAILURES, Order::Started, offset, CHILDREN)),
-            "running" => one(&listing(&[Status::Running], Order::Started, offset, CHILDREN)),
-            "slowest" => one(&listing(
-                &[Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted],
-                Order::Duration,
-                offset,
-                CHILDREN,
-            )),
-            "all" => one(&listing(&[], Order::Started, offset, CHILDREN)),
+        const ENDED: [Status; 4] = [Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted];
+        Ok(match show {
+            "failed" => (part(&FAILURES, Order::Started, from, count)?, failed + counts.aborted),
+            "running" => (part(&[Status::Running], Order::Started, from, count)?, counts.running),
+            "slowest" => (part(&ENDED, Order::Duration, from, count)?, ended),
+            "all" => (part(&[], Order::Started, from, count)?, ended + counts.running),
+            "newest" => {
+                let limit = usize::try_from(count).unwrap_or(usize::MAX);
+                let of = ExecutionsOf::MapRun(run.row);
+                let listing =
+                    Listing { is_descending: true, offset: from, is_counted: false, ..Listing::new(of, limit) };
+                (self.reader.listing(&listing)?.rows, ended + counts.running)
+            }
             // What failed, what runs, and then what took longest.
             _ => {
-                let (mut rows, mut before, mut total) = (Vec::new(), 0, 0);
-                for (statuses, order) in [
-                    (&[Status::Failed, Status::TimedOut][..], Order::Started),
-                    (&[Status::Running][..], Order::Started),
-                    (&[Status::Aborted][..], Order::Started),
-                    (&[Status::Succeeded][..], Order::Duration),
+                let (mut rows, mut before) = (Vec::new(), 0);
+                for (statuses, order, of_these) in [
+                    (&[Status::Failed, Status::TimedOut][..], Order::Started, failed),
+                    (&[Status::Running][..], Order::Started, counts.running),
+                    (&[Status::Aborted][..], Order::Started, counts.aborted),
+                    (&[Status::Succeeded][..], Order::Duration, counts.succeeded),
                 ] {
-                    let wanted = CHILDREN - rows.len() as u64;
-                    let (found, of_these) = one(&listing(statuses, order, offset.saturating_sub(before), wanted))?;
-                    rows.extend(found);
+                    let wanted = count - rows.len() as u64;
+                    let skipped = from.saturating_sub(before);
                     before += of_these;
-                    total += of_these;
+                    if wanted > 0 && skipped < of_these {
+                        rows.extend(part(statuses, order, skipped, wanted)?);
+                    }
                 }
-                Ok((rows, total))
+                rows.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+                (rows, before)
             }
-        }
+        })
     }
 
     pub(super) fn map_run_json(&self, request: &Request, named: &str) -> Result<Value, Failure> {
         let (run, execution) = self.map_run(named)?;
-        let page = request.query.get("page").and_then(|page| page.parse::<u64>().ok()).unwrap_or(1).max(1);
-        let show = request.query.get("show").unwrap_or("attention");
-        let (rows, total) = self.children_rows(&run, show, (page - 1).saturating_mul(CHILDREN))?;
+        let (show, from, count) = (shown(request), from(request), count(request));
+        let (rows, total) = self.children_rows(&run, show, from, count)?;
         let shape = self.shape(&run)?;
         let mut value = run_json(&run);
         value["executionArn"] = execution.arn.as_str().into();
-        value["failures"] = self
-            .reader
-            .failures(run.row, GROUPS_MAX)?
+        value["failures"] = shape
+            .failures
             .iter()
             .map(|group| json!({ "status": group.status.as_str(), "error": group.error, "cause": group.cause, "count": group.count, "first": group.first.0, "firstItem": group.first_item }))
             .collect();
@@ -371,7 +382,7 @@ impl Console {
             "ended": shape.stretches.iter().map(|stretch| stretch.ended).collect::<Vec<_>>(),
         });
         value["children"] = json!({
-            "show": show, "page": page, "size": CHILDREN, "total": total,
+            "show": show, "from": from, "total": total,
             "executions": rows.iter().map(summary_json).collect::<Vec<_>>(),
         });
         Ok(value)
@@ -395,20 +406,44 @@ impl Console {
     }
 }
 
+/// Which children a query asks for.
+fn shown(request: &Request) -> &'static str {
+    let asked = request.query.get("show").unwrap_or_default();
+    SHOWS.iter().find(|(key, _)| *key == asked).map_or(SHOWS[0].0, |(key, _)| key)
+}
+
+/// From where on; a page is one of those that are linked without a script.
+fn from(request: &Request) -> u64 {
+    let number = |name: &str| request.query.get(name).and_then(|number| number.parse::<u64>().ok());
+    number("from").unwrap_or_else(|| number("page").map_or(0, |page| page.saturating_sub(1).saturating_mul(CHILDREN)))
+}
+
+fn count(request: &Request) -> u64 {
+    let asked = request.query.get("count").and_then(|number| number.parse().ok());
+    asked.unwrap_or(CHILDREN).clamp(1, CHILDREN_MAX)
+}
+
+/// The ways to the selections of children.
+fn which(show: &str, link: &dyn Fn(&str) -> String) -> Html {
+    let shows = SHOWS.map(|(key, name)| (key, name, link(key)));
+    tabs("Which children", &shows, show)
+}
+
+fn children_command(endpoint: &str, run: &MapRunRecord, show: &str) -> String {
+    let mut arguments = vec![("map-run-arn", run.arn.as_str())];
+    match show {
+        "failed" => arguments.push(("status-filter", "FAILED")),
+        "running" => arguments.push(("status-filter", "RUNNING")),
+        _ => {}
+    }
+    aws(endpoint, "list-executions", &arguments)
+}
+
 /// The first of a map run's items that failed.
 pub(super) fn first_failure(run: MapRunRow) -> Listing {
-    Listing {
-        of: ExecutionsOf::MapRun(run),
-        name_has: None,
-        // What was aborted only went down with the others.
-        statuses: vec![Status::Failed, Status::TimedOut],
-        started_from: None,
-        started_before: None,
-        order: Order::Started,
-        is_descending: false,
-        offset: 0,
-        limit: 1,
-    }
+    // What was aborted only went down with the others.
+    let statuses = vec![Status::Failed, Status::TimedOut];
+    Listing { statuses, is_counted: false, ..Listing::new(ExecutionsOf::MapRun(run), 1) }
 }
 
 /// Children that run, by item.
@@ -417,7 +452,7 @@ pub(super) fn running(run: MapRunRow, limit: usize) -> Listing {
 }
 
 /// A map run over time.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Shape {
     /// Which map run, and how often it was redriven.
     of: (MapRunRow, u32),
@@ -427,6 +462,11 @@ pub(super) struct Shape {
     whole: i64,
     width_ms: i64,
     stretches: Vec<Stretch>,
+    /// Children that there are.
+    counts: ItemCounts,
+    failures: Vec<FailureGroup>,
+    /// The last ones that have ended.
+    attempts: Vec<InvocationRow>,
 }
 
 impl Shape {
@@ -440,6 +480,30 @@ impl Shape {
     }
 }
 
+fn failures_part(shape: &Shape, own: &str) -> Html {
+    if shape.failures.is_empty() {
+        return Html::new();
+    }
+    let mut html = html!(
+        "<section class=\"failures\"><h2>Failures, by what they say</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Failures\"><table><thead><tr><th scope=\"col\" class=\"number\">Items</th><th scope=\"col\">Error</th>\
+         <th scope=\"col\">First</th></tr></thead><tbody>"
+    );
+    for group in &shape.failures {
+        put!(
+            html,
+            "<tr><td class=\"number\">{}</td><td class=\"main\"><code>{}</code>{}</td><td><a href=\"{}\">Item {}</a></td></tr>",
+            words::count(group.count),
+            group.error.as_deref().unwrap_or(words::status_word(group.status)),
+            told(group.cause.as_deref().unwrap_or_default()),
+            path(&["executions", &group.first.0.to_string()]),
+            words::count(group.first_item)
+        );
+    }
+    put!(html, "</tbody></table></div><p><a href=\"{}?show=failed#children\">All that failed</a></p></section>", own);
+    html
+}
+
 /// Children at once and items per second, over time.
 fn figures(shape: &Shape) -> Html {
     let until = usize::try_from(shape.whole / shape.width_ms).unwrap_or(0).min(POINTS - 1);
@@ -450,7 +514,8 @@ fn figures(shape: &Shape) -> Html {
         .iter()
         .map(|stretch| {
             running += i64::try_from(stretch.started).unwrap_or(0) - i64::try_from(stretch.ended).unwrap_or(0);
-            running.max(0) as f64
+            // One that began and ended within it ran all the same.
+            running.max(i64::from(stretch.started > 0)) as f64
         })
         .collect();
     let rates: Vec<f64> = shape.stretches[..=until].iter().map(|stretch| stretch.ended as f64 / s).collect();
@@ -475,7 +540,7 @@ fn area(title: &str, values: &[f64], whole_ms: i64, key: &str) -> Html {
         line.push_str(&format!("H{:.1}", (index + 1) as f64 * step));
     }
     line.push_str(&format!("V{HEIGHT:.1}Z"));
-    let shown = if most >= 10.0 { format!("{most:.0}") } else { format!("{most:.1}") };
+    let shown = if most >= 10.0 || most.fract() == 0.0 { format!("{most:.0}") } else { format!("{most:.1}") };
     html!(
         "<figure><figcaption>{} <small>at most {}</small></figcaption>\
          <svg class=\"area area-{}\" viewBox=\"0 0 480 112\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}, at most {}\">\

@@ -14,14 +14,17 @@ mod execution;
 mod executions;
 mod functions;
 mod graph;
+mod groups;
 mod html;
 mod json;
 mod live;
+mod logs;
 mod machines;
 mod map_run;
 mod page;
 mod progress;
 mod request;
+mod roles;
 mod routes;
 mod science;
 mod words;
@@ -37,6 +40,7 @@ use starmap_engine::billing::Prices;
 use starmap_engine::clock::Clock;
 use starmap_engine::journal::{self, ExecutionId, ExecutionRecord, Reader};
 use starmap_engine::registry::{Revision, RevisionRow};
+use starmap_iam::Directory;
 use starmap_workers::Workers;
 use tokio::sync::watch;
 
@@ -47,9 +51,12 @@ use assets::Assets;
 use graph::Graph;
 use progress::Progress;
 
+pub use groups::LogGroups;
 pub(crate) use live::Body;
 pub(crate) use request::is_for_console;
-pub use science::{Bar, Density, Findings, Histogram, Metric, Outlier, Place, Reading, Science};
+pub use science::{
+    Bar, Density, Findings, Histogram, Metric, Outlier, Place, Published, PublishedRow, Reading, Science,
+};
 
 /// Executions whose histories are followed at once. Another one is read anew.
 const FOLLOWED_MAX: usize = 32;
@@ -74,9 +81,16 @@ pub struct Parts {
     pub logs: Option<PathBuf>,
     /// Who knows what results mean.
     pub science: Option<Arc<dyn Science>>,
+    /// The roles as they are now.
+    pub directory: Option<Roles>,
+    /// Log groups, as a client is told of them.
+    pub log_groups: Option<LogGroups>,
     /// How the folder of everything is given to `starmap`, for the commands that are shown.
     pub data: Option<String>,
 }
+
+/// Answers with an account's roles as they are now.
+pub type Roles = Arc<dyn Fn() -> Directory + Send + Sync>;
 
 /// See the [module](self).
 pub struct Console {
@@ -88,14 +102,16 @@ pub struct Console {
     catalog: Option<Arc<Catalog>>,
     logs: Option<PathBuf>,
     science: Option<Arc<dyn Science>>,
+    directory: Option<Roles>,
+    log_groups: Option<LogGroups>,
     data: Option<String>,
     assets: Assets,
     /// Proof that a form came from a page of this server.
     token: String,
     followed: Mutex<VecDeque<(ExecutionId, Arc<Mutex<Progress>>)>>,
     graphs: Mutex<HashMap<RevisionRow, Arc<Result<Graph, String>>>>,
-    shapes: Mutex<VecDeque<map_run::Shape>>,
-    bills: Mutex<VecDeque<cost::Kept>>,
+    shapes: Mutex<VecDeque<Arc<map_run::Shape>>>,
+    bills: Arc<Mutex<VecDeque<cost::Kept>>>,
     prices: OnceLock<Prices>,
     stopping: watch::Sender<bool>,
 }
@@ -109,7 +125,8 @@ impl std::fmt::Debug for Console {
 impl Console {
     /// A console over what there is.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { engine, step_functions, clock, workers, catalog, logs, science, data } = parts;
+        let Parts { engine, step_functions, clock, workers, catalog, logs, science, directory, log_groups, data } =
+            parts;
         let reader = engine.reader();
         Arc::new(Self {
             engine,
@@ -120,13 +137,15 @@ impl Console {
             catalog,
             logs,
             science,
+            directory,
+            log_groups,
             data,
             assets: Assets::new(),
             token: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
             followed: Mutex::default(),
             graphs: Mutex::default(),
             shapes: Mutex::default(),
-            bills: Mutex::default(),
+            bills: Arc::default(),
             prices: OnceLock::new(),
             stopping: watch::Sender::new(false),
         })

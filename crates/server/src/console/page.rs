@@ -11,6 +11,8 @@ pub(super) enum Section {
     Executions,
     StateMachines,
     Functions,
+    Logs,
+    Roles,
 }
 
 /// A page without its frame. What is a part of it is sent again whenever it has changed.
@@ -79,7 +81,12 @@ impl Console {
             (Section::Executions, "Executions", "executions"),
             (Section::StateMachines, "State machines", "machines"),
             (Section::Functions, "Functions", "functions"),
+            (Section::Logs, "Logs", "logs"),
+            (Section::Roles, "Roles", "roles"),
         ] {
+            if section == Section::Roles && self.directory.is_none() {
+                continue;
+            }
             let current = if section == page.section { " aria-current=\"page\"" } else { "" };
             put!(document, "<li><a href=\"{}\"{}>{}</a></li>", path(&[link]), Html::trusted(current), name);
         }
@@ -164,6 +171,8 @@ pub(super) fn pager(from: u64, shown: u64, total: u64, size: u64, link: &dyn Fn(
     let mut html = html!("<nav class=\"pager\" aria-label=\"Pages\"><span>");
     if total == 0 {
         put!(html, "None");
+    } else if shown == 0 {
+        put!(html, "None here, {} in all", words::count(total));
     } else {
         put!(html, "{}–{} of {}", words::count(from + 1), words::count(from + shown), words::count(total));
     }

@@ -13,6 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::compare::Results;
 use super::html::{html, put};
 use super::live::{self, Body};
 use super::page::{Frame, Page, Section, start};
@@ -90,24 +91,30 @@ impl Console {
         }
         let mut timeline = Vec::new();
         if let ["map-runs", row] = request.parts().as_slice() {
-            let (run, execution) = self.map_run(row)?;
-            timeline = self.timeline_of(&run, &execution).await;
+            let (_, execution) = self.map_run(row)?;
+            timeline = self.timeline_of(&execution).await;
         }
-        let mut findings = Vec::new();
+        let mut results = Results::default();
         if request.parts() == ["compare"] {
-            findings = self.compared_findings(request).await;
+            results = self.compared_results(request).await;
         }
         let (console, request) = (Arc::clone(self), request.clone());
         aside(move || match request.parts().as_slice() {
             ["executions"] => console.executions_page(&request),
             ["executions", id] => console.execution_page(&request, id),
             ["map-runs", row] => console.map_run_page(&request, row, &timeline),
+            ["map-runs", row, "children"] => console.children_page(&request, row),
             ["machines"] => console.machines_page(&request),
             ["machines", name] => console.machine_page(&request, name),
             ["machines", name, "start"] => console.start_page(&request, name),
             ["functions"] => console.functions_page(&request),
             ["functions", name] => console.function_page(&request, name),
-            ["compare"] => console.compare_page(&request, &findings),
+            ["logs"] => console.logs_page(&request),
+            ["logs", "groups"] => console.groups_page(&request),
+            ["logs", "groups", group] => console.group_page(&request, group),
+            ["roles"] => console.roles_page(&request),
+            ["roles", name] => console.role_page(&request, name),
+            ["compare"] => console.compare_page(&request, &results),
             ["keyboard"] => Ok(keyboard_page()),
             _ => Err(nowhere()),
         })
@@ -119,17 +126,27 @@ impl Console {
         if let ["executions", id, "science"] = request.parts().as_slice() {
             return self.science_json(id).await;
         }
+        let mut results = Results::default();
+        if request.parts() == ["compare"] {
+            results = self.compared_results(request).await;
+        }
         let (console, request) = (Arc::clone(self), request.clone());
         aside(move || match request.parts().as_slice() {
             ["executions"] => console.executions_json(&request),
             ["executions", id] => console.execution_json(&request, id),
             ["map-runs", row] => console.map_run_json(&request, row),
+            ["map-runs", row, "children"] => console.children_json(&request, row),
             ["machines"] => console.machines_json(),
             ["machines", name] => console.machine_json(&request, name),
             ["machines", name, "start"] => console.start_json(name),
             ["functions"] => console.functions_json(),
             ["functions", name] => console.function_json(&request, name),
-            ["compare"] => console.compare_json(&request),
+            ["logs"] => console.logs_json(&request),
+            ["logs", "groups"] => console.groups_json(&request),
+            ["logs", "groups", group] => console.group_json(&request, group),
+            ["roles"] => console.roles_json(),
+            ["roles", name] => console.role_json(name),
+            ["compare"] => console.compare_json(&request, &results),
             ["keyboard"] => Ok(json!(KEYS)),
             _ => Err(nowhere()),
         })
@@ -266,14 +283,18 @@ fn said(key: &str) -> Option<&'static str> {
     })
 }
 
-const KEYS: [(&str, &str); 7] = [
-    ("Tab, Shift+Tab", "to the next link, button or field, and back; states of a graph are links"),
-    ("Enter", "open a link, press a button"),
+const KEYS: [(&str, &str); 11] = [
+    ("Tab, Shift+Tab", "to the next link, button or field, and back; the first one leads past the navigation"),
+    ("Enter, Space", "open a link, press a button, tick a box"),
+    ("← ↑ → ↓", "in a graph: to the next state in that direction; Home and End to the first and the last"),
+    ("↑ ↓ PageUp PageDown", "in a table or a log that scrolls"),
     ("/", "to the filter or the search of the page"),
     ("g e", "to the executions"),
     ("g m", "to the state machines"),
     ("g f", "to the functions"),
-    ("?", "this page"),
+    ("g l", "to the logs"),
+    ("g r", "to the roles"),
+    ("Escape, ?", "close what is open; this page"),
 ];
 
 fn keyboard_page() -> Page {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use starmap_engine::journal::{ExecutionRecord, MapRunRecord, Status};
+use starmap_engine::journal::{ExecutionRecord, Status};
 
 use super::html::{Html, html, put};
 use super::page::{Page, Section, commands, empty};
@@ -109,6 +109,34 @@ pub struct Findings {
     pub histograms: Vec<Histogram>,
 }
 
+/// Executions beside figures that others have published: columns, a row per execution, and the rows that are nearest.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Published {
+    /// What is in the table, and where it is from.
+    pub note: String,
+    /// Names and definitions of the columns.
+    pub columns: Vec<(String, String)>,
+    /// A row for each execution, in the order in which they were asked for; none where its results do not say.
+    pub own: Vec<Option<Vec<String>>>,
+    /// What was published.
+    pub rows: Vec<PublishedRow>,
+    /// The command that shows the same of an execution of this name.
+    pub command: String,
+}
+
+/// A published row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedRow {
+    /// Which one it is.
+    pub name: String,
+    /// A figure per column; empty where nothing was published.
+    pub cells: Vec<String>,
+    /// What is to be known of it.
+    pub remark: String,
+    /// Whether nothing is known that speaks against it.
+    pub is_sound: bool,
+}
+
 /// The future of an answer.
 pub type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
@@ -122,6 +150,8 @@ pub trait Science: Send + Sync + 'static {
     fn findings<'a>(&'a self, place: &'a Place) -> Reading<'a, Option<Findings>>;
     /// Who worked when, if the results say it.
     fn timeline<'a>(&'a self, place: &'a Place) -> Reading<'a, Vec<Bar>>;
+    /// What was published that is nearest to the results at these places, at most so many rows.
+    fn published<'a>(&'a self, places: &'a [Option<Place>], count: usize) -> Reading<'a, Option<Published>>;
     /// The largest outliers, at most so many, largest first.
     fn outliers<'a>(&'a self, place: &'a Place, count: usize) -> Reading<'a, Vec<Outlier>>;
 }
@@ -135,12 +165,9 @@ impl Console {
         self.science.as_ref().filter(|_| record.parent.is_none())?.place(&record.input, record.output.as_ref())
     }
 
-    /// Who worked when in a map run, if its execution's results say it.
-    pub(super) async fn timeline_of(&self, run: &MapRunRecord, execution: &ExecutionRecord) -> Vec<Bar> {
+    /// Who worked when in an execution's map runs, if its results say it.
+    pub(super) async fn timeline_of(&self, execution: &ExecutionRecord) -> Vec<Bar> {
         let (Some(science), Some(place)) = (&self.science, self.science_place(execution)) else { return Vec::new() };
-        if run.status == Status::Running {
-            return Vec::new();
-        }
         science.timeline(&place).await.unwrap_or_default()
     }
 
@@ -158,7 +185,15 @@ impl Console {
         page.is_live = record.status == Status::Running;
         let own = path(&["executions", &record.id.0.to_string()]);
         page.crumbs(&[("Executions", path(&["executions"])), (&record.name, own)]);
-        page.part("title", html!("<div class=\"head\"><h1>Science</h1>{}</div>", badge(record.status)));
+        page.part(
+            "title",
+            html!(
+                "<div class=\"head\"><h1>Science</h1>{}<a class=\"button\" href=\"{}?id={}\">Beside the published tables</a></div>",
+                badge(record.status),
+                path(&["compare"]),
+                record.id.0
+            ),
+        );
         let Some(found) = found else {
             page.part("findings", empty("There are no results yet."));
             return Ok(page);
@@ -173,7 +208,13 @@ impl Console {
         }
         page.body.add(&commands(
             "From the command line",
-            &[format!("starmap data inspect {}", words::quoted(&format!("buckets/{}/{}", place.bucket, place.prefix)))],
+            &[
+                format!(
+                    "starmap data inspect {}",
+                    words::quoted(&format!("buckets/{}/{}", place.bucket, place.prefix))
+                ),
+                format!("starmap compare {}{}", words::quoted(&record.name), self.data_argument()),
+            ],
         ));
         Ok(page)
     }

@@ -1,19 +1,22 @@
 //! Looking around in the journal, by its indexes: see [`browse`](crate::journal::browse).
 
 use rusqlite::types::Value as Bound;
-use rusqlite::{params, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
+use serde_json::Value;
 use starmap_asl::Timestamp;
 
-use super::{EXECUTION_SUMMARY, SqliteReader, bounded, execution_summary, invocation, limit_of, status};
+use super::{EXECUTION_SUMMARY, SqliteReader, bounded, conversion, execution_summary, invocation, limit_of, status};
 use crate::journal::browse::{FAILURES, FailureGroup, Listing, ListingPage, Order, Stretch, stretch_of};
-use crate::journal::{Error, ExecutionId, ExecutionsOf, InvocationRow, MapRunRow, Status};
+use crate::journal::{Error, ExecutionId, ExecutionsOf, InvocationRow, ItemCounts, MapRunRow, Status};
 
 /// Beside the schema proper, because journals of its first versions lack them. Partial, so that a child costs as few
 /// entries as can be: none of what failed if it does not, and one of what runs for as long as it does.
 pub(super) const INDEXES: &str = "
-CREATE INDEX IF NOT EXISTS executions_listed ON executions (id, started_at, stopped_at, status, name) \
-  WHERE map_run IS NULL;
-CREATE INDEX IF NOT EXISTS executions_failed ON executions (map_run, item_index) \
+DROP INDEX IF EXISTS executions_listed;
+CREATE INDEX IF NOT EXISTS executions_in_lists \
+  ON executions (id, started_at, stopped_at, status, name, version_arn, alias_arn, redrive_count) WHERE map_run IS NULL;
+DROP INDEX IF EXISTS executions_failed;
+CREATE INDEX IF NOT EXISTS executions_failed_by_item ON executions (map_run, item_index, status) \
   WHERE map_run IS NOT NULL AND status IN ('FAILED', 'TIMED_OUT', 'ABORTED');
 CREATE INDEX IF NOT EXISTS executions_running ON executions (map_run, item_index) \
   WHERE map_run IS NOT NULL AND stopped_at IS NULL;
@@ -28,6 +31,43 @@ const IS_RUNNING: &str = "map_run IS NOT NULL AND stopped_at IS NULL";
 
 /// Failures that are grouped at most. With more of them than that the groups' counts are those of the first ones.
 const GROUPED_MAX: usize = 20_000;
+
+/// SQL for what stands after the last colon of an ARN.
+fn last_part(column: &str) -> String {
+    format!("replace({column}, rtrim({column}, replace({column}, ':', '')), '')")
+}
+
+/// Of executions in their order, a page of those whose input is as asked, and how many there are.
+fn with_input(
+    connection: &Connection,
+    listing: &Listing,
+    ids: impl Iterator<Item = rusqlite::Result<i64>>,
+) -> rusqlite::Result<(Vec<i64>, u64)> {
+    let mut statement = connection.prepare_cached("SELECT input FROM executions WHERE id = ?1")?;
+    let (mut found, mut total) = (Vec::new(), 0);
+    for id in ids {
+        let id = id?;
+        let is_it = statement.query_row([id], |row| {
+            let text = row.get_ref(0)?.as_str()?;
+            if !listing.input.iter().all(|condition| condition.may_hold(text)) {
+                return Ok(false);
+            }
+            let input: Value = serde_json::from_str(text).map_err(|error| conversion(0, error.to_string()))?;
+            Ok(listing.input.iter().all(|condition| condition.holds(&input)))
+        })?;
+        if !is_it {
+            continue;
+        }
+        if total >= listing.offset && found.len() < listing.limit {
+            found.push(id);
+        }
+        total += 1;
+    }
+    Ok((found, total))
+}
+
+/// The last so many children are looked at for their attempts.
+const CHILDREN_MAX: usize = 2_000;
 
 impl SqliteReader {
     pub(super) fn browse(&self, listing: &Listing) -> Result<ListingPage, Error> {
@@ -54,9 +94,10 @@ impl SqliteReader {
             // For the index; which of them, below.
             conditions.push(IS_FAILED.to_owned());
         }
+        let are_all_failures = are_failures && FAILURES.iter().all(|status| listing.statuses.contains(status));
         if listing.statuses == [Status::Running] && is_of_map_run {
             conditions.push(IS_RUNNING.to_owned());
-        } else if !listing.statuses.is_empty() {
+        } else if !listing.statuses.is_empty() && !(is_of_map_run && are_all_failures) {
             let statuses: Vec<String> =
                 listing.statuses.iter().map(|status| bind(status.as_str().to_owned().into())).collect();
             conditions.push(format!("status IN ({})", statuses.join(", ")));
@@ -67,15 +108,22 @@ impl SqliteReader {
         if let Some(before) = listing.started_before {
             conditions.push(format!("started_at < {}", bind(before.0.into())));
         }
-        let mut order = match listing.order {
-            Order::Started if is_of_map_run => "item_index",
-            Order::Started => "id",
-            Order::Stopped => "stopped_at",
-            Order::Duration => "stopped_at - started_at",
-            Order::Name => "name",
-            Order::Status => "status",
+        if let Some(version) = &listing.version {
+            let wanted = bind(format!(":{version}").into());
+            let is_it = |column: &str| format!("substr({column}, -length({wanted})) = {wanted}");
+            conditions.push(format!("({} OR {})", is_it("alias_arn"), is_it("version_arn")));
         }
-        .to_owned();
+        let mut order = match listing.order {
+            Order::Started if is_of_map_run => "item_index".to_owned(),
+            Order::Started => "id".to_owned(),
+            Order::Stopped => "stopped_at".to_owned(),
+            Order::Duration => "stopped_at - started_at".to_owned(),
+            Order::Name => "name".to_owned(),
+            Order::Status => "status".to_owned(),
+            Order::Version => format!("CAST({} AS INTEGER)", last_part("version_arn")),
+            Order::Alias => last_part("alias_arn"),
+            Order::Redrives => "redrive_count".to_owned(),
+        };
         let have_ended = !listing.statuses.is_empty() && !listing.statuses.contains(&Status::Running);
         if listing.order == Order::Duration && is_of_map_run && have_ended {
             // As the index has it, which is in that order already.
@@ -88,21 +136,32 @@ impl SqliteReader {
         }
         let conditions = conditions.join(" AND ");
         let count = format!("SELECT count(*) FROM executions WHERE {conditions}");
-        let page = format!(
-            "SELECT {EXECUTION_SUMMARY} FROM executions WHERE {conditions} ORDER BY {order} LIMIT {} OFFSET {}",
-            limit_of(listing.limit),
-            bounded(listing.offset)
-        );
+        let all = format!("SELECT id FROM executions WHERE {conditions} ORDER BY {order}");
+        let page = format!("{all} LIMIT {} OFFSET {}", limit_of(listing.limit), bounded(listing.offset));
         self.with_connection("listing executions", |connection| {
             // One transaction: page and count are of one state of the journal.
             let transaction = connection.unchecked_transaction()?;
-            let total = transaction
-                .prepare_cached(&count)?
-                .query_row(params_from_iter(values.iter()), |row| row.get::<_, i64>(0))?;
-            let mut statement = transaction.prepare_cached(&page)?;
-            let rows = statement.query_map(params_from_iter(values.iter()), execution_summary)?;
-            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-            Ok(ListingPage { rows, total: u64::try_from(total).unwrap_or(0) })
+            let (ids, total) = if listing.input.is_empty() {
+                let total = match listing.is_counted {
+                    true => transaction
+                        .prepare_cached(&count)?
+                        .query_row(params_from_iter(values.iter()), |row| row.get::<_, i64>(0))?,
+                    false => 0,
+                };
+                let mut statement = transaction.prepare_cached(&page)?;
+                let ids = statement.query_map(params_from_iter(values.iter()), |row| row.get::<_, i64>(0))?;
+                (ids.collect::<rusqlite::Result<Vec<_>>>()?, u64::try_from(total).unwrap_or(0))
+            } else {
+                let mut statement = transaction.prepare_cached(&all)?;
+                let ids = statement.query_map(params_from_iter(values.iter()), |row| row.get::<_, i64>(0))?;
+                let (ids, total) = with_input(&transaction, listing, ids)?;
+                (ids, if listing.is_counted { total } else { 0 })
+            };
+            // What is shown is read of those alone that are: sorting and skipping does with the index.
+            let mut statement =
+                transaction.prepare_cached(&format!("SELECT {EXECUTION_SUMMARY} FROM executions WHERE id = ?1"))?;
+            let rows = ids.into_iter().map(|id| statement.query_row([id], execution_summary));
+            Ok(ListingPage { rows: rows.collect::<rusqlite::Result<Vec<_>>>()?, total })
         })
     }
 
@@ -160,16 +219,33 @@ impl SqliteReader {
     }
 
     pub(super) fn last_invocations(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<InvocationRow>, Error> {
-        // In the order of the index on children, so that it ends as soon as there are enough.
+        // In the order of the index on children, so that it ends as soon as there are enough; and where children invoke
+        // nothing, so that it ends all the same.
         let sql = format!(
-            "SELECT {} FROM executions child JOIN invocations ON child.id = invocations.execution \
-             WHERE child.map_run = ?1 ORDER BY child.item_index DESC, invocations.rowid DESC LIMIT ?2",
+            "SELECT {} FROM ( \
+               SELECT id, item_index FROM executions WHERE map_run = ?1 ORDER BY item_index DESC LIMIT {CHILDREN_MAX}) child \
+             CROSS JOIN invocations ON child.id = invocations.execution \
+             ORDER BY child.item_index DESC, invocations.rowid DESC LIMIT ?2",
             super::INVOCATION
         );
         let mut found = self.select(&sql, params![map_run.0, limit_of(limit)], invocation)?;
         found.reverse();
         found.sort_by_key(|row| row.at);
         Ok(found)
+    }
+
+    /// How far the children of a map run have come, from the indexes alone.
+    pub(super) fn counts(&self, map_run: MapRunRow) -> Result<ItemCounts, Error> {
+        let sql = format!(
+            "SELECT status, count(*) FROM executions \
+             WHERE map_run = ?1 AND map_run IS NOT NULL AND stopped_at IS NOT NULL GROUP BY status \
+             UNION ALL SELECT 'RUNNING', count(*) FROM executions WHERE map_run = ?1 AND {IS_RUNNING}"
+        );
+        let mut counts = ItemCounts::default();
+        for (status, count) in self.select(&sql, params![map_run.0], |row| Ok((status(row, 0)?, row.get(1)?)))? {
+            counts.add(status, count);
+        }
+        Ok(counts)
     }
 
     pub(super) fn last_chunk(&self, execution: ExecutionId) -> Result<u64, Error> {
