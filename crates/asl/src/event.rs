@@ -1,5 +1,7 @@
 //! What can happen to an execution: the inputs of [`step`](crate::step).
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 macro_rules! counter {
@@ -75,7 +77,7 @@ pub enum Event {
         /// Which attempt.
         task: TaskId,
         /// The raw result, as the state machine sees it before `ResultSelector`.
-        output: Value,
+        output: Arc<Value>,
     },
     /// The task gave an error.
     TaskFailed {
@@ -117,7 +119,7 @@ pub enum Event {
         /// Which map run.
         map_run: MapRunId,
         /// The array of the items' outputs.
-        output: Value,
+        output: Arc<Value>,
     },
     /// A map run failed.
     MapRunFailed {

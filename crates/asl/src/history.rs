@@ -83,7 +83,7 @@ pub enum EventKind {
     },
     LambdaFunctionStarted,
     LambdaFunctionSucceeded {
-        output: Value,
+        output: Arc<Value>,
     },
     LambdaFunctionFailed {
         error: String,
@@ -104,7 +104,7 @@ pub enum EventKind {
         worker: Option<String>,
     },
     ActivitySucceeded {
-        output: Value,
+        output: Arc<Value>,
     },
     ActivityFailed {
         error: String,
@@ -129,7 +129,7 @@ pub enum EventKind {
     },
     TaskSubmitted {
         resource: Resource,
-        output: Value,
+        output: Arc<Value>,
     },
     TaskSubmitFailed {
         resource: Resource,
@@ -138,7 +138,7 @@ pub enum EventKind {
     },
     TaskSucceeded {
         resource: Resource,
-        output: Value,
+        output: Arc<Value>,
     },
     TaskFailed {
         resource: Resource,

@@ -246,7 +246,7 @@ fn run(machine: StateMachine, input: Value) -> Result<(Vec<HistoryEvent>, Outcom
                             _ => return skip("a child execution fails"),
                         }
                     }
-                    events.push(Event::MapRunSucceeded { map_run, output: outputs.into() });
+                    events.push(Event::MapRunSucceeded { map_run, output: Value::from(outputs).into() });
                     events.push(Event::MapRunStarted { map_run, arn: "map-run".to_owned() });
                 }
                 _ => {}

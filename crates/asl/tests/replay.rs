@@ -103,7 +103,7 @@ impl Driver {
             0 | 1 => Event::TaskStarted { task },
             2 => Event::TaskHeartbeat { task },
             3 => Event::TaskFailed { task, error, cause: "dice".to_owned() },
-            _ => Event::TaskSucceeded { task, output: json!({"task": task.0}) },
+            _ => Event::TaskSucceeded { task, output: json!({"task": task.0}).into() },
         }
     }
 
@@ -111,7 +111,10 @@ impl Driver {
         match self.roll(4) {
             0 => Event::MapRunFailed { map_run, error, cause: "dice".to_owned() },
             1 | 2 => Event::MapRunStarted { map_run, arn: "arn".to_owned() },
-            _ => Event::MapRunSucceeded { map_run, output: items.iter().map(|item| Value::clone(item)).collect() },
+            _ => {
+                let outputs: Value = items.iter().map(|item| Value::clone(item)).collect();
+                Event::MapRunSucceeded { map_run, output: outputs.into() }
+            }
         }
     }
 }

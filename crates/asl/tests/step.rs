@@ -87,7 +87,7 @@ fn started(task: u64) -> Event {
 }
 
 fn succeeded(task: u64, output: Value) -> Event {
-    Event::TaskSucceeded { task: TaskId(task), output }
+    Event::TaskSucceeded { task: TaskId(task), output: output.into() }
 }
 
 fn failed(task: u64, error: &str) -> Event {
@@ -445,8 +445,8 @@ fn a_distributed_map_is_handed_over_whole_and_retried_whole() {
             (2, map_run_failed),
             (3, fired(1)),
             (3, Event::MapRunStarted { map_run: MapRunId(2), arn: "arn-2".to_owned() }),
-            (3, Event::MapRunSucceeded { map_run: MapRunId(1), output: json!(["late"]) }),
-            (4, Event::MapRunSucceeded { map_run: MapRunId(2), output: json!(["x", "y"]) }),
+            (3, Event::MapRunSucceeded { map_run: MapRunId(1), output: json!(["late"]).into() }),
+            (4, Event::MapRunSucceeded { map_run: MapRunId(2), output: json!(["x", "y"]).into() }),
         ],
         expect![[r#"
             0s Started
@@ -921,7 +921,7 @@ fn a_redrive_goes_on_where_the_execution_ended() {
         names.join(", ")
     };
     feed(Event::Started);
-    feed(Event::TaskSucceeded { task: TaskId(1), output: json!("good") });
+    feed(Event::TaskSucceeded { task: TaskId(1), output: json!("good").into() });
     assert_eq!(feed(failed(2)), "TaskFailed, timer 2");
     assert_eq!(feed(Event::TimerFired { timer: TimerId(2) }), "TaskScheduled, invoke 3 Bad");
     assert_eq!(feed(Event::Redriven), "", "a running execution is not redriven");
@@ -935,7 +935,7 @@ fn a_redrive_goes_on_where_the_execution_ended() {
     assert_eq!(feed(Event::TimerFired { timer: TimerId(5) }), "WaitStateExited");
     let done =
         "TaskSucceeded, TaskStateExited, ParallelStateSucceeded, ParallelStateExited, ExecutionSucceeded, finish";
-    assert_eq!(feed(Event::TaskSucceeded { task: TaskId(5), output: json!("bad") }), done);
+    assert_eq!(feed(Event::TaskSucceeded { task: TaskId(5), output: json!("bad").into() }), done);
     assert_eq!(feed(Event::Redriven), "", "what succeeded is not redriven");
 }
 
@@ -991,7 +991,7 @@ fn a_redrive_asks_for_the_same_map_run_again() {
             (6, failed(1, "States.DataLimitExceeded")),
             (7, Event::Redriven),
             (7, Event::MapRunStarted { map_run: MapRunId(2), arn: "arn-2".to_owned() }),
-            (8, Event::MapRunSucceeded { map_run: MapRunId(2), output: json!(["x"]) }),
+            (8, Event::MapRunSucceeded { map_run: MapRunId(2), output: json!(["x"]).into() }),
         ],
         expect![[r#"
             0s Started

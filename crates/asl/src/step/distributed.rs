@@ -134,7 +134,7 @@ impl Step<'_> {
         self.execution.branches.insert(id, branch);
     }
 
-    pub(super) fn map_run_succeeded(&mut self, map_run: MapRunId, output: Value) {
+    pub(super) fn map_run_succeeded(&mut self, map_run: MapRunId, output: Arc<Value>) {
         let Some(id) = self.end_map_run(map_run) else { return };
         let Some(mut branch) = self.execution.branches.remove(&id) else { return };
         let machine = self.execution.machine.clone();
@@ -154,7 +154,7 @@ impl Step<'_> {
         if !(is_first && state.language == QueryLanguage::JsonPath) {
             branch.last_id = started_id;
         }
-        self.leave_with_result(id, branch, state, &map.handling, Arc::new(output));
+        self.leave_with_result(id, branch, state, &map.handling, output);
     }
 
     pub(super) fn map_run_failed(&mut self, map_run: MapRunId, error: String, cause: String) {

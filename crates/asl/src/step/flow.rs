@@ -22,6 +22,9 @@ use crate::variables::Variables;
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
 const HISTORY_EVENTS_MAX: u64 = 25_000;
 
+/// Room for the commands of most turns: leaving a state, entering the next, ending.
+const COMMANDS: usize = 8;
+
 /// One call of [`step`](super::step): the execution, and what has come of the event so far.
 pub(super) struct Step<'a> {
     pub(super) execution: &'a mut Execution,
@@ -43,7 +46,7 @@ impl<'a> Step<'a> {
         at: Timestamp,
         inspector: Option<&'a mut dyn Inspector>,
     ) -> Step<'a> {
-        Step { execution, at, commands: Vec::new(), ready: VecDeque::new(), inspector, is_full: false, failing: None }
+        Step { execution, at, commands: Vec::with_capacity(COMMANDS), ready: VecDeque::new(), inspector, is_full: false, failing: None }
     }
 
     pub(super) fn is_inspected(&self) -> bool {

@@ -198,7 +198,7 @@ impl Step<'_> {
         let Some(mut branch) = self.execution.branches.remove(&id) else { return };
         if let Activity::Task { resource, .. } = &branch.activity {
             let resource = resource.clone();
-            self.record_in(&mut branch, EventKind::TaskSubmitted { resource, output });
+            self.record_in(&mut branch, EventKind::TaskSubmitted { resource, output: Arc::new(output) });
         }
         self.execution.branches.insert(id, branch);
     }
@@ -215,7 +215,7 @@ impl Step<'_> {
         self.execution.branches.insert(id, branch);
     }
 
-    pub(super) fn task_succeeded(&mut self, task: TaskId, result: Value) {
+    pub(super) fn task_succeeded(&mut self, task: TaskId, result: Arc<Value>) {
         let Some(id) = self.end_task(task) else { return };
         let Some((mut branch, resource)) = self.end_attempt(id) else { return };
         let machine = self.execution.machine.clone();
@@ -229,9 +229,9 @@ impl Step<'_> {
             self.record_in(&mut branch, failed(&resource, error, cause));
             return self.fail(id, branch, state, failure);
         }
-        self.record_in(&mut branch, succeeded(&resource, result.clone()));
+        self.record_in(&mut branch, succeeded(&resource, Arc::clone(&result)));
         let Kind::Task(Task { handling, .. }) = &state.kind else { return };
-        self.leave_with_result(id, branch, state, handling, Arc::new(result));
+        self.leave_with_result(id, branch, state, handling, result);
     }
 
     /// From a raw result to the next state.
@@ -324,7 +324,7 @@ fn started(resource: &Resource) -> EventKind {
     }
 }
 
-fn succeeded(resource: &Resource, output: Value) -> EventKind {
+fn succeeded(resource: &Resource, output: Arc<Value>) -> EventKind {
     match resource {
         Resource::Function { .. } => EventKind::LambdaFunctionSucceeded { output },
         Resource::Activity { .. } => EventKind::ActivitySucceeded { output },

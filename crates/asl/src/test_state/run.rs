@@ -168,7 +168,7 @@ impl Pending {
         let Pending { mut test, invocation } = self;
         let (task, level) = (invocation.task, test.level);
         let event = match answer {
-            Answer::Succeeded(output) => Event::TaskSucceeded { task, output },
+            Answer::Succeeded(output) => Event::TaskSucceeded { task, output: Arc::new(output) },
             Answer::Failed { error, cause } => Event::TaskFailed { task, error, cause },
         };
         let begun = test.feed(at, event).and_then(|commands| test.go_on(at, commands));
@@ -382,9 +382,9 @@ impl Test {
             Mocked::Result(result) if self.tested.state_type == StateType::Parallel => {
                 let output = result.get(self.answered).cloned().unwrap_or_default();
                 self.answered += 1;
-                Some(Event::TaskSucceeded { task, output })
+                Some(Event::TaskSucceeded { task, output: Arc::new(output) })
             }
-            Mocked::Result(result) => Some(Event::TaskSucceeded { task, output: result.clone() }),
+            Mocked::Result(result) => Some(Event::TaskSucceeded { task, output: Arc::new(result.clone()) }),
         }
     }
 
@@ -437,7 +437,7 @@ impl Test {
                 error: "States.ExceedToleratedFailureThreshold".to_owned(),
                 cause: "The specified tolerated failure threshold was exceeded".to_owned(),
             },
-            Some(Mocked::Result(result)) => Event::MapRunSucceeded { map_run, output: result.clone() },
+            Some(Mocked::Result(result)) => Event::MapRunSucceeded { map_run, output: Arc::new(result.clone()) },
             None => return Err(Error::validation("a Map is only tested with a mock")),
         })
     }

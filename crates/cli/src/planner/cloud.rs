@@ -59,9 +59,10 @@ pub fn calibrate(rows: &[Observation]) -> anyhow::Result<Calibrated> {
         Calibrated::fit(rows).ok_or_else(|| anyhow::anyhow!("{} published rows are too few to fit", rows.len()))?;
     let profile = Profile::recorded(calibrated.item_mb_s);
     let mut walls = Walls::new(&calibrated, &profile);
-    let ratios = rows.iter().map(|row| Ok(row.wall_s / walls.simulated_s(row)?)).collect::<anyhow::Result<_>>()?;
+    let ratio = |row: &Observation| Ok(row.wall_s / walls.simulated_s(row)?);
+    let ratios = rows.iter().map(ratio).collect::<anyhow::Result<Vec<f64>>>()?;
     drop(walls);
-    Ok(calibrated.with_ratios(ratios))
+    Ok(calibrated.with_ratios(&ratios))
 }
 
 /// What simulations say of published walls; runs of the same size are simulated once.

@@ -5,7 +5,7 @@ use std::path::Path;
 use starmap_engine::billing::{Architecture, Prices};
 use starmap_engine::simulate::{Capacity, Latency};
 use starmap_pipeline::payload::Input;
-use starmap_pipeline::plan::{GALAXY_BYTES, MeasuredRun, Profile, Work};
+use starmap_pipeline::plan::{GALAXY_BYTES, MeasuredRun, Profile, Work, interval};
 
 use super::measured;
 use super::scene::{Predicted, Scene, predict};
@@ -54,15 +54,9 @@ impl Local {
         Some(local)
     }
 
-    /// The wall time of a run: what the middle of the runs so far says, and the ends of the interval that held nine in ten.
+    /// The wall time of a run: what the middle of the runs so far says, and the ends of the interval that holds nine in ten.
     pub fn wall_s(&self, simulated_s: f64) -> (f64, f64, f64) {
-        let at = |p: f64| {
-            let last = self.ratios.len().checked_sub(1)?;
-            let place = p * last as f64;
-            let (low, high) = (self.ratios[place.floor() as usize], self.ratios[place.ceil() as usize]);
-            Some(simulated_s * (low + (high - low) * place.fract()))
-        };
-        (at(0.5).unwrap_or(simulated_s), at(0.05).unwrap_or(simulated_s), at(0.95).unwrap_or(simulated_s))
+        interval(&self.ratios, simulated_s, 0.9)
     }
 
     /// Simulates a run; the middle of a few.

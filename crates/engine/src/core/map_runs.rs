@@ -351,7 +351,7 @@ impl Core {
         }
         let map_run = run.number;
         let (verdict, event) = match (verdict, output) {
-            (Verdict::Succeeded, Ok(output)) => (Verdict::Succeeded, Some(Event::MapRunSucceeded { map_run, output })),
+            (Verdict::Succeeded, Ok(output)) => (Verdict::Succeeded, Some(Event::MapRunSucceeded { map_run, output: output.into() })),
             (Verdict::Succeeded, Err(Failed { error, cause })) => {
                 (Verdict::Failed, Some(Event::MapRunFailed { map_run, error, cause }))
             }

@@ -346,7 +346,7 @@ impl Core {
                     attempts.remove(&task);
                 }
                 match answer {
-                    Ok(output) => Event::TaskSucceeded { task, output },
+                    Ok(output) => Event::TaskSucceeded { task, output: output.into() },
                     Err((error, cause)) if is_submission => Event::TaskSubmitFailed { task, error, cause },
                     Err((error, cause)) => Event::TaskFailed { task, error, cause },
                 }
@@ -374,7 +374,7 @@ impl Core {
         let mut queue = Queue::new();
         let event = match answer {
             TokenAnswer::Heartbeat => Event::TaskHeartbeat { task },
-            TokenAnswer::Succeeded { output } => Event::TaskSucceeded { task, output },
+            TokenAnswer::Succeeded { output } => Event::TaskSucceeded { task, output: output.into() },
             TokenAnswer::Failed { error, cause } => Event::TaskFailed { task, error, cause },
         };
         if !matches!(event, Event::TaskHeartbeat { .. })
@@ -490,7 +490,7 @@ impl Core {
             live.attempts.remove(&task);
         }
         match ended.ending.status {
-            Status::Succeeded => Event::TaskSucceeded { task, output: ended.description(pattern) },
+            Status::Succeeded => Event::TaskSucceeded { task, output: ended.description(pattern).into() },
             _ => {
                 let cause = ended.description(Pattern::Sync).to_string();
                 Event::TaskFailed { task, error: "States.TaskFailed".to_owned(), cause }

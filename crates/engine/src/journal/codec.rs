@@ -160,7 +160,7 @@ fn event_of(stored: StoredEvent) -> Event {
             Event::TaskSubmitFailed { task: TaskId(task), error, cause }
         }
         StoredEvent::TaskSubmitted { task, output } => Event::TaskSubmitted { task: TaskId(task), output },
-        StoredEvent::TaskSucceeded { task, output } => Event::TaskSucceeded { task: TaskId(task), output },
+        StoredEvent::TaskSucceeded { task, output } => Event::TaskSucceeded { task: TaskId(task), output: output.into() },
         StoredEvent::TaskFailed { task, error, cause } => Event::TaskFailed { task: TaskId(task), error, cause },
         StoredEvent::TaskHeartbeat { task } => Event::TaskHeartbeat { task: TaskId(task) },
         StoredEvent::TimerFired { timer } => Event::TimerFired { timer: TimerId(timer) },
@@ -169,7 +169,7 @@ fn event_of(stored: StoredEvent) -> Event {
             Event::MapRunRedriven { map_run: MapRunId(map_run), arn, redrive_count }
         }
         StoredEvent::MapRunSucceeded { map_run, output } => {
-            Event::MapRunSucceeded { map_run: MapRunId(map_run), output }
+            Event::MapRunSucceeded { map_run: MapRunId(map_run), output: output.into() }
         }
         StoredEvent::MapRunFailed { map_run, error, cause } => {
             Event::MapRunFailed { map_run: MapRunId(map_run), error, cause }
@@ -203,7 +203,7 @@ impl Serialize for Details<'_> {
             }
             EventKind::ExecutionSucceeded { output } => fields.put("output", &**output)?,
             EventKind::LambdaFunctionSucceeded { output } | EventKind::ActivitySucceeded { output } => {
-                fields.put("output", output)?;
+                fields.put("output", &**output)?;
             }
             EventKind::ExecutionFailed { error, cause } | EventKind::ExecutionAborted { error, cause } => {
                 fields.put_if("error", error.as_ref())?;
@@ -261,7 +261,7 @@ impl Serialize for Details<'_> {
             EventKind::TaskStarted { resource } => fields.put("resource", resource.arn())?,
             EventKind::TaskSubmitted { resource, output } | EventKind::TaskSucceeded { resource, output } => {
                 fields.put("resource", resource.arn())?;
-                fields.put("output", output)?;
+                fields.put("output", &**output)?;
             }
             EventKind::TaskFailed { resource, error, cause }
             | EventKind::TaskSubmitFailed { resource, error, cause } => {
@@ -419,13 +419,13 @@ mod tests {
             Event::ActivityStarted { task, worker: None },
             Event::TaskSubmitFailed { task, error: text("E"), cause: text("c") },
             Event::TaskSubmitted { task, output: json!({ "z": 1, "a": [null, 1.5] }) },
-            Event::TaskSucceeded { task, output: json!("ü\u{0}") },
+            Event::TaskSucceeded { task, output: json!("ü\u{0}").into() },
             Event::TaskFailed { task, error: text("E"), cause: text("c") },
             Event::TaskHeartbeat { task },
             Event::TimerFired { timer: TimerId(u64::MAX) },
             Event::MapRunStarted { map_run, arn: text("arn") },
             Event::MapRunRedriven { map_run, arn: text("arn"), redrive_count: 2 },
-            Event::MapRunSucceeded { map_run, output: json!([]) },
+            Event::MapRunSucceeded { map_run, output: json!([]).into() },
             Event::MapRunFailed { map_run, error: text("E"), cause: text("") },
             Event::Redriven,
             Event::StopRequested { error: None, cause: Some(text("c")) },

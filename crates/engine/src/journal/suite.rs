@@ -68,7 +68,7 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
     };
     let events = [
         (Timestamp(10), Event::Started),
-        (Timestamp(12), Event::TaskSucceeded { task: TaskId(1), output: json!({ "z": [1.5, null], "a": "ü" }) }),
+        (Timestamp(12), Event::TaskSucceeded { task: TaskId(1), output: json!({ "z": [1.5, null], "a": "ü" }).into() }),
     ];
     let kind = EventKind::ExecutionStarted { input: Arc::new(json!({})), role_arn: "role".to_owned() };
     let entry = HistoryEvent { id: 1, previous_id: 0, at: Timestamp(10), kind, text: None };

@@ -27,6 +27,9 @@ const FIRST: f64 = 600.0;
 /// Mean seconds of an item of 25 MB with its cold start, by the recorded REPORT lines.
 const ITEM_25MB_S: f64 = 12.77;
 
+/// A row that the fit goes through whatever it says tells nothing of the error.
+const LEVERAGE_MAX: f64 = 0.9;
+
 /// What is fitted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibrated {
@@ -44,8 +47,11 @@ pub struct Calibrated {
     pub child_later_s: f64,
     /// Seconds by which an item grows per MB of its partition.
     pub item_mb_s: f64,
-    /// Measured over predicted, sorted; empty until somebody has predicted.
+    /// Measured over predicted as it would have been had the row not been fitted on, sorted; empty until somebody has
+    /// predicted.
     pub ratios: Vec<f64>,
+    /// How far the fit follows each row that it was made from, 0 to 1: the diagonal of the hat matrix.
+    leverages: Vec<f64>,
 }
 
 /// The published walls on Lambda that can be explained: batch size 128 or more, one partition per worker, nothing known
@@ -97,25 +103,43 @@ impl Calibrated {
             child_later_s: per_later,
             item_mb_s: per_mb,
             ratios: Vec::new(),
+            leverages: leverages(rows, used)?,
         })
     }
 
-    /// Keeps how far measurements were from predictions.
-    pub fn with_ratios(mut self, mut ratios: Vec<f64>) -> Self {
-        ratios.sort_by(f64::total_cmp);
-        self.ratios = ratios;
+    /// Keeps how far measurements were from predictions, in the order of the rows of the fit. A fit is nearer to its own rows than
+    /// to any other: the residual of a row that is left out is r / (1 - h), with h how far the fit follows it.
+    ///
+    /// # Source
+    /// Allen 1974, doi:10.1080/00401706.1974.10489157 (PRESS).
+    pub fn with_ratios(mut self, ratios: &[f64]) -> Self {
+        let left_out = |(ratio, leverage): (&f64, &f64)| 1.0 + (ratio - 1.0) / (1.0 - leverage.min(LEVERAGE_MAX));
+        self.ratios = ratios.iter().zip(&self.leverages).map(left_out).collect();
+        self.ratios.sort_by(f64::total_cmp);
         self
     }
 
-    /// The middle of what a prediction of `seconds` came to, and the ends of the interval that held `share` of the rows.
+    /// The middle of what a prediction of `seconds` came to, and the ends of the interval that holds `share` of further runs.
     pub fn interval(&self, seconds: f64, share: f64) -> (f64, f64, f64) {
-        if self.ratios.is_empty() {
-            return (seconds, seconds, seconds);
-        }
-        let at = |p: f64| seconds * crate::quality::percentile(&self.ratios, p);
-        let tail = (1.0 - share) / 2.0;
-        (at(0.5), at(tail), at(1.0 - tail))
+        interval(&self.ratios, seconds, share)
     }
+}
+
+/// What a prediction of `seconds` comes to: the middle, and the ends of an interval that holds the next one with a
+/// probability of `share` or more, by how far earlier ones were off: measured over predicted, sorted. That the next one is among
+/// `n` others at any of `n + 1` places with the same probability makes the interval wider than the one that holds `share` of the
+/// `n`; of fewer than 2 / (1 - share) - 1 of them no interval can promise it, and theirs is the whole range.
+///
+/// # Source
+/// Vovk, Gammerman, Shafer 2005, doi:10.1007/b106715, chapter 2 (conformal prediction).
+pub fn interval(ratios: &[f64], seconds: f64, share: f64) -> (f64, f64, f64) {
+    let Some(last) = ratios.len().checked_sub(1) else {
+        return (seconds, seconds, seconds);
+    };
+    let tail = (1.0 - share) / 2.0;
+    // The k-th smallest has k of n + 1 places below it.
+    let below = ((tail * (ratios.len() + 1) as f64).floor() as usize).saturating_sub(1);
+    (seconds * crate::quality::percentile(ratios, 0.5), seconds * ratios[below], seconds * ratios[last - below])
 }
 
 fn features(row: &Observation) -> [f64; 5] {
@@ -125,16 +149,38 @@ fn features(row: &Observation) -> [f64; 5] {
 
 /// Coefficients of the features that are used; zero for the others.
 fn solve(rows: &[Observation], used: [bool; 5]) -> Option<[f64; 5]> {
+    let mut right = [0.0; 5];
+    for row in rows {
+        for (value, feature) in right.iter_mut().zip(features(row)) {
+            *value += feature * row.wall_s * weight(row);
+        }
+    }
+    solve_for(rows, used, right)
+}
+
+/// How far the fit follows each row: x'(X'WX)⁻¹x w.
+fn leverages(rows: &[Observation], used: [bool; 5]) -> Option<Vec<f64>> {
+    let leverage = |row: &Observation| {
+        let solved = solve_for(rows, used, features(row))?;
+        Some(weight(row) * features(row).iter().zip(solved).map(|(feature, x)| feature * x).sum::<f64>())
+    };
+    rows.iter().map(leverage).collect()
+}
+
+/// Errors count relative to what was measured.
+fn weight(row: &Observation) -> f64 {
+    1.0 / row.wall_s.powi(2)
+}
+
+/// Solves (X'WX) y = right over the features that are used; zero for the others.
+fn solve_for(rows: &[Observation], used: [bool; 5], right: [f64; 5]) -> Option<[f64; 5]> {
     let columns: Vec<usize> = (0..5).filter(|column| used[*column]).collect();
     let n = columns.len();
     let mut matrix = vec![vec![0.0; n + 1]; n];
-    for row in rows {
-        let (all, weight) = (features(row), 1.0 / row.wall_s.powi(2));
-        for (i, &a) in columns.iter().enumerate() {
-            for (j, &b) in columns.iter().enumerate() {
-                matrix[i][j] += weight * all[a] * all[b];
-            }
-            matrix[i][n] += weight * all[a] * row.wall_s;
+    for (i, &a) in columns.iter().enumerate() {
+        matrix[i][n] = right[a];
+        for (j, &b) in columns.iter().enumerate() {
+            matrix[i][j] = rows.iter().map(|row| weight(row) * features(row)[a] * features(row)[b]).sum();
         }
     }
     for pivot in 0..n {
@@ -188,11 +234,25 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_holds_as_many_as_it_says() {
+        let of = |n: u32| (1..=n).map(f64::from).collect::<Vec<_>>();
+        // Of 19 there is one place in twenty below the first and one above the last.
+        assert_eq!(interval(&of(19), 1.0, 0.9), (10.0, 1.0, 19.0));
+        assert_eq!(interval(&of(39), 10.0, 0.9), (200.0, 20.0, 380.0));
+        assert_eq!(interval(&of(5), 1.0, 0.9), (3.0, 1.0, 5.0));
+        assert_eq!(interval(&[], 7.0, 0.9), (7.0, 7.0, 7.0));
+    }
+
+    #[test]
     fn the_published_walls_can_be_used() {
         let rows = observations();
         assert!(rows.len() > 80, "{}", rows.len());
         assert!(rows.iter().filter(|row| row.is_map).count() >= 20);
         let fitted = Calibrated::fit(&rows).unwrap();
         assert!(fitted.child_s > 0.0 && fitted.item_mb_s > 0.0, "{fitted:?}");
+        // They add up to the number of coefficients.
+        let used = [fitted.map_s, fitted.item_mb_s, fitted.child_s, fitted.child_later_s, fitted.ends_s];
+        let used = used.iter().filter(|coefficient| **coefficient > 0.0).count() as f64;
+        assert!((fitted.leverages.iter().sum::<f64>() - used).abs() < 1e-6, "{:?}", fitted.leverages);
     }
 }

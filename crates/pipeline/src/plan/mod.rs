@@ -7,7 +7,7 @@ mod profile;
 mod random;
 mod work;
 
-pub use self::calibration::{Calibrated, Observation, observations};
+pub use self::calibration::{Calibrated, Observation, interval, observations};
 pub use self::profile::{Fitted, MeasuredRun, Profile};
 pub use self::random::Random;
 pub use self::work::{GALAXIES_PER_MB, GALAXY_BYTES, Work};
