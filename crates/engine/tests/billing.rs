@@ -18,6 +18,10 @@ use starmap_engine::services::NoServices;
 use starmap_engine::simulate::{self, Attempt, Attempted, Capacity, Latency, Setup};
 use starmap_engine::{Engine, Parts, Start};
 
+/// As the binary has it: the figure of a large run is that of `starmap plan`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Initialize, a Distributed Map whose children call one function, Summarize; retries as `retry` has them.
 fn definition(retry: &Value, child_type: &str) -> String {
     let task = |function: &str| {

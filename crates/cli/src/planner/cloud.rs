@@ -107,7 +107,8 @@ mod tests {
         let held_out: Vec<_> = rows.iter().filter(|row| row.row_id % 2 == 1).cloned().collect();
         let calibrated = calibrate(&fitted_on).unwrap();
         let profile = Profile::recorded(calibrated.item_mb_s);
-        eprintln!("fitted on {} rows: {:?}", fitted_on.len(), Calibrated { ratios: Vec::new(), ..calibrated.clone() });
+        let shown = Calibrated { ratios: Vec::new(), leverages: Vec::new(), ..calibrated.clone() };
+        eprintln!("fitted on {} rows: {shown:?}", fitted_on.len());
         let mut walls = Walls::new(&calibrated, &profile);
         let (mut errors, mut inside) = (Vec::new(), 0);
         for row in &held_out {
@@ -133,7 +134,7 @@ mod tests {
         );
         assert!(at(&sizes, 0.5) < 20.0, "median error {:.0} %", at(&sizes, 0.5));
         let share = inside as f64 / held_out.len() as f64;
-        assert!((0.8..=1.0).contains(&share), "{inside} of {} inside", held_out.len());
+        assert!(share >= 0.9, "{inside} of {} inside", held_out.len());
         // The map walls of 2025: about 47.5 s and 0.0125 s per worker, of 100 MB partitions.
         for workers in [983, 1_024, 2_622, 5_243, 7_865, 10_240] {
             let wall_s = 47.5 + 0.0125 * workers as f64;

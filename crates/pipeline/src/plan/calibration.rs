@@ -51,7 +51,7 @@ pub struct Calibrated {
     /// predicted.
     pub ratios: Vec<f64>,
     /// How far the fit follows each row that it was made from, 0 to 1: the diagonal of the hat matrix.
-    leverages: Vec<f64>,
+    pub leverages: Vec<f64>,
 }
 
 /// The published walls on Lambda that can be explained: batch size 128 or more, one partition per worker, nothing known
