@@ -111,14 +111,14 @@ try {
 
   step("a survey whose items fail; its map run while it runs");
   const started = await server.call("StartExecution", {
-    stateMachineArn: server.survey, name: "night-1", input: JSON.stringify(fields(60, [7, 19, 33], (index) => (index % 5 === 4 ? 4 : 1))),
+    stateMachineArn: server.survey, name: "night-1", input: JSON.stringify(fields(60, [7, 19, 33], (index) => (index % 5 === 4 ? 12 : 4))),
   });
   await open("executions");
   await page.getByRole("link", { name: "night-1" }).click();
   const night = idOf();
   await page.locator(".state.is-running .name", { hasText: "Observe fields" }).waitFor();
   await page.locator(".container > a > .name", { hasText: "Observe fields" }).click();
-  await page.getByRole("heading", { name: "Observe fields" }).waitFor();
+  await page.getByRole("heading", { name: "Observe fields", exact: true }).waitFor();
   await picture("execution-running");
   await page.locator("#facts").getByRole("link", { name: "Observe fields" }).click();
   await page.locator(".tile-failed b", { hasText: /[1-9]/ }).waitFor();
@@ -268,7 +268,7 @@ try {
   assert.match((await focused()).name, /^Observe fields .*Distributed map, in progress/);
   assert.ok((await focused()).isSeen, "the state is marked");
   await page.keyboard.press("Enter");
-  await page.getByRole("heading", { name: "Observe fields" }).waitFor();
+  await page.getByRole("heading", { name: "Observe fields", exact: true }).waitFor();
   await tabTo(/^30 items$/);
   await page.keyboard.press("Enter");
   await page.waitForURL(/map-runs/);

@@ -94,10 +94,12 @@ impl SqliteReader {
             // For the index; which of them, below.
             conditions.push(IS_FAILED.to_owned());
         }
-        let are_all_failures = are_failures && FAILURES.iter().all(|status| listing.statuses.contains(status));
+        // Then the condition of the index says all there is to say.
+        let is_by_index =
+            is_of_map_run && are_failures && FAILURES.iter().all(|status| listing.statuses.contains(status));
         if listing.statuses == [Status::Running] && is_of_map_run {
             conditions.push(IS_RUNNING.to_owned());
-        } else if !listing.statuses.is_empty() && !(is_of_map_run && are_all_failures) {
+        } else if !listing.statuses.is_empty() && !is_by_index {
             let statuses: Vec<String> =
                 listing.statuses.iter().map(|status| bind(status.as_str().to_owned().into())).collect();
             conditions.push(format!("status IN ({})", statuses.join(", ")));
