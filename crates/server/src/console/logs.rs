@@ -365,7 +365,7 @@ mod tests {
             let own = own.map(|own| own.iter().map(|id| (*id).to_owned()).collect());
             told(STREAM, &of, own.as_ref(), wanted).into_iter().map(|line| line.text).collect()
         };
-        assert_eq!(texts(None, None).len(), 8, "all but the empty one");
+        assert_eq!(texts(None, None).len(), 9, "all but the empty one");
         let a = ["START RequestId: a Version: 1", "one", "END RequestId: a", "REPORT RequestId: a\tDuration: 1 ms"];
         assert_eq!(texts(Some(&["a"]), None), a);
         assert_eq!(
