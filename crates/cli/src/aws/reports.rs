@@ -13,6 +13,9 @@ use super::error::CallError;
 const PAGE: u32 = 10_000;
 /// Log events that are read at most.
 const EVENTS_MAX: usize = 1_000_000;
+/// One phrase or the other: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html>. The
+/// second is what functions have whose log format is JSON.
+const REPORTS: &str = "?\"REPORT RequestId\" ?\"platform.report\"";
 /// Lines come to CloudWatch some seconds after they were written.
 pub const LATE: Duration = Duration::from_secs(120);
 
@@ -93,8 +96,7 @@ pub async fn reports(
     let prices = Prices::default();
     let mut reports = Vec::new();
     for function in functions {
-        // A phrase: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-        for line in lines(aws, function, from, to, Some("\"REPORT RequestId\"")).await? {
+        for line in lines(aws, function, from, to, Some(REPORTS)).await? {
             reports.extend(report(function, &line, &prices));
         }
     }
@@ -139,6 +141,9 @@ pub async fn lines(
 }
 
 fn report(function: &Function, line: &Line, prices: &Prices) -> Option<Report> {
+    if line.message.starts_with('{') {
+        return report_of_json(function, line);
+    }
     let request_id = line.message.split("REPORT RequestId:").nth(1)?.split_whitespace().next()?.to_owned();
     let read = report_lines::read(&line.message, prices).ok()?.pop()?;
     let word = |name: &str| {
@@ -157,6 +162,27 @@ fn report(function: &Function, line: &Line, prices: &Prices) -> Option<Report> {
         max_memory_used_mib: read.max_memory_used_mib.unwrap_or(0),
         init_ms: read.init_ms,
         error,
+    })
+}
+
+/// # Source
+/// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html#platform-report>, read 2026-11.
+fn report_of_json(function: &Function, line: &Line) -> Option<Report> {
+    let event: Value = serde_json::from_str(&line.message).ok()?;
+    let record = event.get("record").filter(|_| event.get("type").is_some_and(|kind| kind == "platform.report"))?;
+    let figure = |name: &str| record.get("metrics").and_then(|metrics| metrics.get(name)?.as_f64());
+    let word = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some(Report {
+        function: function.name.clone(),
+        log_stream: line.log_stream.clone(),
+        request_id: word("requestId")?,
+        at: line.at,
+        duration_ms: figure("durationMs")?,
+        billed_ms: figure("billedDurationMs")? as u64,
+        memory_mib: figure("memorySizeMB")? as u32,
+        max_memory_used_mib: figure("maxMemoryUsedMB").unwrap_or(0.0) as u32,
+        init_ms: figure("initDurationMs"),
+        error: word("errorType").or_else(|| word("status").filter(|status| status != "success")),
     })
 }
 
@@ -194,5 +220,13 @@ mod tests {
         let crashed = "REPORT RequestId: b\tDuration: 3.00 ms\tBilled Duration: 3 ms\tMemory Size: 128 MB\tMax Memory Used: 30 MB\tStatus: error\tError Type: Runtime.ExitError";
         assert_eq!(of(crashed).unwrap().error.as_deref(), Some("Runtime.ExitError"));
         assert!(of("START RequestId: b Version: 1").is_none());
+        let json = json!({ "time": "2026-11-27T20:00:00.000Z", "type": "platform.report", "record": {
+            "requestId": "0a-1", "status": "success",
+            "metrics": { "durationMs": 12.5, "billedDurationMs": 13, "memorySizeMB": 128, "maxMemoryUsedMB": 75, "initDurationMs": 1228.99 },
+        }});
+        let ended = of(&json.to_string()).unwrap();
+        let of_json = (ended.duration_ms, ended.billed_ms, ended.memory_mib, ended.max_memory_used_mib, ended.init_ms);
+        assert_eq!((ended.request_id.as_str(), of_json, ended.error), ("0a-1", figures, None));
+        assert!(of("{\"level\":\"INFO\"}").is_none());
     }
 }
