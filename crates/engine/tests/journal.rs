@@ -188,7 +188,7 @@ fn looking_around_by_index_finds_what_reading_everything_does() {
         assert_eq!(found, memory.listing(&listing).unwrap(), "{input} {version:?}");
         assert_eq!(
             (found.total, found.rows.len()),
-            (expected, expected.max(1).min(4) as usize - 1),
+            (expected, expected.clamp(1, 4) as usize - 1),
             "{input} {version:?}"
         );
     }

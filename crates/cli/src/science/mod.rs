@@ -35,9 +35,11 @@ pub struct Redshifts {
     store: Store,
     under_way: Mutex<VecDeque<(Place, Arc<Mutex<UnderWay>>)>>,
     outliers: Mutex<VecDeque<(Place, String, Vec<Outlier>)>>,
-    /// By place: each rank's object, its etag and what it says.
-    ranks: Mutex<VecDeque<(Place, BTreeMap<String, (String, RankResult)>)>>,
+    ranks: Mutex<VecDeque<(Place, Ranks)>>,
 }
+
+/// By the name of each rank's object: its etag, and what it says.
+type Ranks = BTreeMap<String, (String, RankResult)>;
 
 /// What was read of a run that has not ended.
 #[derive(Debug, Default)]
