@@ -167,10 +167,11 @@ fn terraform_applies_changes_and_destroys() {
     apply_change_destroy("main.tf", &[], "4 added, 0 changed, 0 destroyed", Some("version"));
 }
 
-/// The same with a function, its role and policies, its log group and a state machine that logs; where who asks has to sign.
+/// The same with a function, its role and policies, its log group, a state machine that logs and a bucket; where who asks has
+/// to sign.
 #[test]
 fn terraform_applies_roles_functions_and_logs() {
-    apply_change_destroy("roles.tf", &["--auth"], "9 added, 0 changed, 0 destroyed", None);
+    apply_change_destroy("roles.tf", &["--auth"], "12 added, 0 changed, 0 destroyed", None);
 }
 
 fn apply_change_destroy(module: &str, arguments: &[&str], added: &str, version: Option<&str>) {

@@ -1,4 +1,4 @@
-# A function with its role, its policies and its log group, and a state machine that logs, as people keep them in Terraform;
+# A function with its role, its policies and its log group, a state machine that logs and a bucket, as people keep them in Terraform;
 # applied, changed and destroyed by tests/clients.rs.
 
 terraform {
@@ -17,10 +17,12 @@ provider "aws" {
   access_key              = var.access_key
   secret_key              = var.secret_key
   skip_metadata_api_check = true
+  s3_use_path_style       = true
   endpoints {
     iam    = var.endpoint
     lambda = var.endpoint
     logs   = var.endpoint
+    s3     = var.endpoint
     sfn    = var.endpoint
     sts    = var.endpoint
   }
@@ -111,4 +113,24 @@ resource "aws_sfn_state_machine" "own" {
     level                  = "ERROR"
   }
   tracing_configuration { enabled = true }
+}
+
+resource "aws_s3_bucket" "own" {
+  bucket = "own-results"
+  tags   = { team = "sky" }
+}
+
+resource "aws_s3_bucket_public_access_block" "own" {
+  bucket                  = aws_s3_bucket.own.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "own" {
+  bucket = aws_s3_bucket.own.id
+  rule {
+    apply_server_side_encryption_by_default { sse_algorithm = "AES256" }
+  }
 }

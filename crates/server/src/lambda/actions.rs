@@ -191,6 +191,7 @@ impl Catalog {
             environment: check::environment(members)?.unwrap_or_default(),
             architecture: architecture(members)?.unwrap_or_else(|| "x86_64".to_owned()),
             ephemeral_storage_mib: ephemeral_storage(members)?.unwrap_or(512),
+            is_traced: is_traced(members)?.unwrap_or(false),
             modified_at_ms: self.now().0,
             revision_id: uuid::Uuid::new_v4().to_string(),
         })
@@ -326,7 +327,7 @@ impl Catalog {
         let (role, handler) = (text(members, "Role")?, text(members, "Handler")?);
         let description = text(members, "Description")?;
         let environment = check::environment(members)?;
-        let storage = ephemeral_storage(members)?;
+        let (storage, traced) = (ephemeral_storage(members)?, is_traced(members)?);
         let revision = text(members, "RevisionId")?;
         let now = self.now().0;
         let version = self.change(&name, |record| {
@@ -346,6 +347,7 @@ impl Catalog {
                 version.environment = environment;
             }
             version.ephemeral_storage_mib = storage.unwrap_or(version.ephemeral_storage_mib);
+            version.is_traced = traced.unwrap_or(version.is_traced);
             version.modified_at_ms = now;
             version.revision_id = uuid::Uuid::new_v4().to_string();
             Ok(version.clone())
@@ -423,7 +425,7 @@ impl Catalog {
             "LastModified": version.last_modified(),
             "CodeSha256": sha256,
             "Version": number,
-            "TracingConfig": { "Mode": "PassThrough" },
+            "TracingConfig": { "Mode": if version.is_traced { "Active" } else { "PassThrough" } },
             "RevisionId": version.revision_id,
             "State": "Active",
             "LastUpdateStatus": "Successful",
@@ -459,6 +461,7 @@ impl Catalog {
             environment: Default::default(),
             architecture: "x86_64".to_owned(),
             ephemeral_storage_mib: 512,
+            is_traced: false,
             modified_at_ms: 0,
             revision_id: "00000000-0000-0000-0000-000000000000".to_owned(),
         };
@@ -559,6 +562,19 @@ fn architecture(members: &Members) -> Result<Option<String>, Error> {
             &Value::Array(other.to_vec()).to_string(),
             "satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64]]",
         )),
+    }
+}
+
+/// Of a request that says whether X-Ray is to be told.
+fn is_traced(members: &Members) -> Result<Option<bool>, Error> {
+    match members.get("TracingConfig").and_then(|config| config.get("Mode")).and_then(Value::as_str) {
+        None => Ok(None),
+        Some("Active") => Ok(Some(true)),
+        Some("PassThrough") => Ok(Some(false)),
+        Some(other) => {
+            let constraint = "satisfy enum value set: [Active, PassThrough]";
+            Err(Error::constraint("tracingConfig.mode", other, constraint))
+        }
     }
 }
 

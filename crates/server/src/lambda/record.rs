@@ -49,6 +49,9 @@ pub(crate) struct Version {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) architecture: String,
     pub(crate) ephemeral_storage_mib: u32,
+    /// Whether X-Ray is asked for, which is kept and told.
+    #[serde(default)]
+    pub(crate) is_traced: bool,
     pub(crate) modified_at_ms: i64,
     pub(crate) revision_id: String,
 }

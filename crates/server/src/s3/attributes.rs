@@ -88,6 +88,34 @@ impl Folder {
         }
     }
 
+    /// What a client has set of a bucket, as it came; `name` is a sub-resource.
+    pub(crate) fn setting(&self, bucket: &str, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.setting_file(bucket, name)?).ok()
+    }
+
+    /// Keeps it, replacing another whole, or forgets it.
+    pub(crate) fn set(&self, bucket: &str, name: &str, body: Option<&[u8]>) -> io::Result<()> {
+        let Some(file) = self.setting_file(bucket, name) else { return Ok(()) };
+        let Some(body) = body else {
+            return match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        };
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let aside = file.with_extension(format!("{}.part", uuid::Uuid::new_v4().simple()));
+        let mut written = fs::File::create(&aside)?;
+        io::Write::write_all(&mut written, body)?;
+        written.sync_all()?;
+        fs::rename(aside, file)
+    }
+
+    fn setting_file(&self, bucket: &str, name: &str) -> Option<PathBuf> {
+        (is_plain(bucket) && is_plain(name)).then(|| self.path.join(bucket).join(format!("bucket-{name}.xml")))
+    }
+
     /// Keys are longer than file names may be, and have slashes.
     fn file(&self, bucket: &str, key: &str) -> PathBuf {
         let bucket = if is_plain(bucket) { bucket } else { "_" };
@@ -114,6 +142,15 @@ mod tests {
         folder.write("sky", &long, "1", &attributes).unwrap();
         assert_eq!(folder.read("sky", &long, "1"), Some(attributes));
         assert_eq!(folder.read("sky", &long, "2"), None, "changed by someone else");
+        assert_eq!(folder.setting("sky", "tagging"), None);
+        folder.set("sky", "tagging", Some(b"<Tagging/>")).unwrap();
+        assert_eq!(folder.setting("sky", "tagging").unwrap(), b"<Tagging/>");
+        folder.set("..", "tagging", Some(b"nowhere")).unwrap();
+        assert!(!place.path().join("bucket-tagging.xml").exists());
+        for _ in 0..2 {
+            folder.set("sky", "tagging", None).unwrap();
+        }
+        assert_eq!(folder.setting("sky", "tagging"), None);
         folder.remove_bucket("..");
         folder.remove_bucket("sky");
         assert_eq!(folder.read("sky", &long, "1"), None);

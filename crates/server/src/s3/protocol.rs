@@ -123,6 +123,15 @@ struct Call<'a> {
     target: &'a Target,
 }
 
+/// Sub-resources of buckets that are kept, with the error of one that was never set.
+const KEPT: [(&str, &str); 5] = [
+    ("encryption", "ServerSideEncryptionConfigurationNotFoundError"),
+    ("lifecycle", "NoSuchLifecycleConfiguration"),
+    ("ownershipControls", "OwnershipControlsNotFoundError"),
+    ("publicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
+    ("tagging", "NoSuchTagSet"),
+];
+
 /// Sub-resources of buckets and objects that are named in the query, and are not served.
 pub(super) const NOT_SERVED: [&str; 22] = [
     "accelerate",
@@ -168,8 +177,41 @@ impl Call<'_> {
         Ok(document(xml))
     }
 
+    /// What is set of a bucket is kept as it came and told again. It decides nothing: every object here belongs to the
+    /// one account, nothing is public, and nothing expires.
+    async fn setting(&self, bucket: &str, name: &str, absent: &'static str, body: &Bytes) -> Result<Answer, Error> {
+        self.buckets.head_bucket(bucket).await?;
+        let kept = &self.buckets.attributes;
+        match self.head.method {
+            Method::PUT | Method::POST => {
+                if Element::parse(body).is_none() {
+                    return Err(Error::malformed_xml());
+                }
+                kept.set(bucket, name, Some(body)).map_err(|error| unkept(&error))?;
+                Ok(empty(if name == "tagging" { StatusCode::NO_CONTENT } else { StatusCode::OK }))
+            }
+            Method::DELETE => {
+                kept.set(bucket, name, None).map_err(|error| unkept(&error))?;
+                Ok(empty(StatusCode::NO_CONTENT))
+            }
+            _ => {
+                let missing = || {
+                    Error::new(absent, 404, format!("The {name} configuration was not found"))
+                        .with("BucketName", bucket)
+                };
+                let xml = kept.setting(bucket, name).ok_or_else(missing)?;
+                let mut answer = Response::new(Full::new(Bytes::from(xml)));
+                set(answer.headers_mut(), "content-type", "application/xml");
+                Ok(answer)
+            }
+        }
+    }
+
     async fn on_bucket(&self, bucket: &str, body: Bytes) -> Result<Answer, Error> {
         let target = self.target;
+        if let Some((name, absent)) = KEPT.iter().find(|(name, _)| target.has(name)) {
+            return self.setting(bucket, name, absent, &body).await;
+        }
         if let Some(name) = NOT_SERVED.iter().find(|name| target.has(name)) {
             self.buckets.head_bucket(bucket).await?;
             return Err(Error::not_implemented(name));
@@ -765,6 +807,11 @@ fn document(xml: Writer) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(xml.finish())));
     set(answer.headers_mut(), "content-type", "application/xml");
     answer
+}
+
+fn unkept(error: &std::io::Error) -> Error {
+    tracing::error!(%error, "a bucket's setting could not be kept");
+    Error::new("InternalError", 500, "We encountered an internal error. Please try again.")
 }
 
 fn method_not_allowed(method: &Method, resource: &str) -> Error {
