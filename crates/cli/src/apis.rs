@@ -17,6 +17,7 @@ use starmap_server::{AwsJson, AwsQuery, Page, Router, StepFunctions};
 use starmap_workers::Options;
 
 use crate::functions;
+use crate::printer::Printer;
 use crate::session::{Ground, Settings, now};
 use crate::web::Client;
 
@@ -82,6 +83,35 @@ impl Apis {
     pub fn log_groups(&self) -> console::LogGroups {
         let logs = Arc::clone(&self.logs);
         Arc::new(move |action, members| logs.call(action, members.to_string().as_bytes()))
+    }
+
+    /// The pipeline's functions run under roles of their own, named as they are: they reach the buckets through this server
+    /// only, with credentials of their role, and the server asks what that may do. A check in the worker would be one that
+    /// the worker could leave out.
+    pub fn take_roles(
+        &self,
+        ground: &Ground,
+        settings: &Settings,
+        address: SocketAddr,
+        printer: &Printer,
+    ) -> anyhow::Result<()> {
+        let credentials = credentials(&self.iam);
+        for mut function in functions::all(settings, &ground.data_root)? {
+            let role_arn = format!("arn:aws:iam::{}:role/{}", Naming::default().account, function.name);
+            let assumed =
+                self.iam.read(|directory| directory.assume(&role_arn, "lambda.amazonaws.com", &function.name));
+            if assumed.is_err() {
+                printer.warning(&format!(
+                    "function {}: there is no role of that name that lambda.amazonaws.com may assume, so it can reach nothing\n\
+                     hint: starmap iam least-privilege DEFINITION INPUT --apply makes it",
+                    function.name
+                ));
+            }
+            functions::through_server(&mut function, &environment(address, true));
+            function.environment.extend(credentials(&role_arn, &function.name));
+            ground.workers.put(function)?;
+        }
+        Ok(())
     }
 
     /// All protocols, those that are told by more first.

@@ -60,6 +60,29 @@ pub fn called(definition: &Value) -> Vec<(String, String)> {
     called.into_iter().map(|(state, function)| (state, function_name(&function).to_owned())).collect()
 }
 
+/// The functions that a definition calls, by name, each once.
+pub fn functions(definition: &Value) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (_, name) in called(definition) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Which of our functions the functions of a definition stand for, as far as that is known: as told, else by the
+/// published names of the states that call them.
+pub fn known(definition: &Value, told: &[(String, String)]) -> BTreeMap<String, String> {
+    let mut known: BTreeMap<String, String> = told.iter().cloned().collect();
+    for (state, name) in called(definition) {
+        if let Some((_, handler)) = PUBLISHED_STATES.iter().find(|(published, _)| *published == state) {
+            known.entry(name).or_insert_with(|| (*handler).to_owned());
+        }
+    }
+    known
+}
+
 fn collect(value: &Value, called: &mut Vec<(String, String)>) {
     let Value::Object(fields) = value else {
         if let Value::Array(values) = value {

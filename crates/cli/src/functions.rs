@@ -1,6 +1,6 @@
 //! The three functions of the pipeline as local Lambda functions: this very program, started as a worker.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use starmap_engine::names::Naming;
 use starmap_pipeline::cache::CACHE_VARIABLE;
 use starmap_pipeline::infer::ROWS_AT_ONCE_VARIABLE;
 use starmap_pipeline::logging::FORMAT_VARIABLE;
+use starmap_pipeline::store::StoreConfig;
 use starmap_workers::function::LATEST;
 use starmap_workers::{Function, Logs, Options, Resilience, Rung, Speculation};
 
@@ -47,6 +48,20 @@ pub fn all(settings: &Settings, data_root: &DataRoot) -> anyhow::Result<Vec<Func
         concurrency_max: settings.concurrency,
     };
     Ok(HANDLERS.iter().map(|handler| function(handler)).collect())
+}
+
+/// A function that finds its buckets at a server and nowhere else.
+pub fn through_server(function: &mut Function, server: &[(String, String)]) {
+    let folder = StoreConfig::Folder(PathBuf::new()).environment();
+    let emptied = folder.into_iter().map(|(variable, _)| (variable, String::new()));
+    function.environment.extend(emptied.chain(StoreConfig::S3.environment()));
+    for (variable, value) in server {
+        // The more particular variable wins wherever both are read, and may be set for the server itself.
+        if variable == variables::AWS_ENDPOINT_URL {
+            function.environment.push((variables::AWS_ENDPOINT_URL_S3.to_owned(), value.clone()));
+        }
+        function.environment.push((variable.clone(), value.clone()));
+    }
 }
 
 /// How the workers run.

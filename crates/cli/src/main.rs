@@ -87,6 +87,9 @@ enum Command {
     /// Check state machine definitions and test their states
     #[command(subcommand)]
     Asl(commands::asl::AslCommand),
+    /// Simulate, write and show the policies of roles
+    #[command(subcommand)]
+    Iam(commands::iam::IamCommand),
     /// Measure inference on this machine: galaxies/s, GFLOP/s, share of the peak
     Bench(commands::bench::BenchArgs),
     /// List the kernel sets and mark the one that is used here
@@ -161,6 +164,7 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => commands::plan::run(&args, printer),
         Command::Compare(args) => commands::compare::run(&args, printer),
         Command::Asl(command) => commands::asl::run(&command, printer),
+        Command::Iam(command) => commands::iam::run(&command, printer),
         Command::Bench(args) => commands::bench::run(&args, printer),
         Command::Kernels => commands::kernels::run(printer),
         Command::Worker => Ok(ExitCode::SUCCESS),

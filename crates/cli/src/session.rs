@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use starmap_asl::Timestamp;
+use starmap_engine::access::{Access, everything};
 use starmap_engine::invoker::Invoker;
 use starmap_engine::journal::sqlite::{self, SqliteJournal, SqliteReader};
 use starmap_engine::limits::{AWS_MAP_RUN_CONCURRENCY_MAX, Limits};
@@ -80,6 +81,16 @@ pub struct Ground {
     pub data_root: DataRoot,
 }
 
+/// What an engine acts through.
+pub struct Hands {
+    /// Who runs functions.
+    pub invoker: Arc<dyn Invoker>,
+    /// What Tasks call.
+    pub services: Arc<dyn Services>,
+    /// What map runs may do.
+    pub access: Arc<dyn Access>,
+}
+
 impl Session {
     /// Starts engine and workers for one run.
     pub async fn open(data_root: DataRoot, settings: &Settings) -> anyhow::Result<Self> {
@@ -92,7 +103,8 @@ impl Session {
         };
         let options = functions::options(settings, &data_root.logs());
         Self::open_with(data_root, settings, options, limits, |ground| {
-            Ok((Arc::clone(&ground.workers) as _, Arc::new(NoServices) as _))
+            let (invoker, services) = (Arc::clone(&ground.workers) as _, Arc::new(NoServices) as _);
+            Ok(Hands { invoker, services, access: everything() })
         })
         .await
     }
@@ -104,19 +116,20 @@ impl Session {
         settings: &Settings,
         options: Options,
         limits: Limits,
-        connect: impl FnOnce(&Ground) -> anyhow::Result<(Arc<dyn Invoker>, Arc<dyn Services>)>,
+        connect: impl FnOnce(&Ground) -> anyhow::Result<Hands>,
     ) -> anyhow::Result<Self> {
         let journal = SqliteJournal::open(&sqlite::path_in(data_root.path()))?;
         let workers = Workers::start(functions::all(settings, &data_root)?, options)?;
         let store = Store::open(&settings.store())?;
         let ground = Ground { workers, objects: Arc::new(StoreObjects::new(store.clone())), data_root };
-        let (invoker, services) = connect(&ground)?;
+        let Hands { invoker, services, access } = connect(&ground)?;
         let Ground { workers, objects, data_root } = ground;
         let engine = Engine::start(Parts {
             journal: Box::new(journal),
             invoker,
             objects,
             services,
+            access,
             clock: Arc::new(now),
             runtime: tokio::runtime::Handle::current(),
             naming: Naming::default(),

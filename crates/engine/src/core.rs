@@ -18,6 +18,7 @@ use starmap_asl::{
     StateMachine, TaskId, TimerId, Timestamp, step,
 };
 
+use crate::access::{self, Access};
 use crate::invoker;
 use crate::items::Failed;
 use crate::items::blocking::{Chunk, Position};
@@ -100,7 +101,7 @@ pub const INPUT_TEXT: &str = "inputText";
 #[allow(missing_docs, reason = "the fields say it: which execution, which task, which timer")]
 pub enum Effect {
     /// Invoke a function.
-    Invoke { execution: ExecutionId, task: TaskId, function: String, payload: Vec<u8> },
+    Invoke { execution: ExecutionId, task: TaskId, function: String, payload: Vec<u8>, caller: Box<invoker::Caller> },
     /// Give up an invocation.
     CancelInvoke { execution: ExecutionId, task: TaskId },
     /// Call a service.
@@ -166,6 +167,7 @@ pub struct Core {
     limits: Limits,
     /// What is durable. A redrive reads how far its children had come; nothing else is asked in the midst of a turn.
     journal: Arc<dyn Reader>,
+    access: Arc<dyn Access>,
     /// Of executions that were recovered.
     revisions: HashMap<RevisionRow, Arc<Revision>>,
     executions: HashMap<ExecutionId, Live>,
@@ -207,6 +209,12 @@ struct Live {
 type Queue = VecDeque<(ExecutionId, Event)>;
 
 impl Core {
+    /// The same under someone who says what map runs may do.
+    #[must_use]
+    pub fn with_access(self, access: Arc<dyn Access>) -> Self {
+        Self { access, ..self }
+    }
+
     /// A core without executions; rows continue after those of the journal.
     ///
     /// # Errors
@@ -217,6 +225,7 @@ impl Core {
             naming,
             limits,
             journal,
+            access: access::everything(),
             revisions: HashMap::new(),
             executions: HashMap::new(),
             map_runs: HashMap::new(),

@@ -24,7 +24,7 @@ use crate::core::{
     TokenRefusal, Turn, execution_arn, not_redrivable,
 };
 use crate::engine::{Error, Notice};
-use crate::invoker::{Invocation, Invoker, Outcome};
+use crate::invoker::{Caller, Invocation, Invoker, Outcome};
 use crate::items::Failed;
 use crate::items::blocking::{Chunk, Wanted};
 use crate::journal::{
@@ -574,7 +574,9 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Invoke { execution, task, function, payload } => self.invoke(execution, task, function, payload),
+            Effect::Invoke { execution, task, function, payload, caller } => {
+                self.invoke(execution, task, function, payload, *caller);
+            }
             Effect::CancelInvoke { execution, task } => {
                 if let Some(invocation) = self.invocations.remove(&(execution, task)) {
                     invocation.abort();
@@ -623,12 +625,13 @@ impl Driver {
         }
     }
 
-    fn invoke(&mut self, execution: ExecutionId, task: TaskId, function: String, payload: Vec<u8>) {
+    fn invoke(&mut self, execution: ExecutionId, task: TaskId, function: String, payload: Vec<u8>, caller: Caller) {
         self.attempts += 1;
         let unique = [execution.0, task.0, self.attempts, self.clock.now().0 as u64].map(|part| part.to_string());
         let request_id = derived_uuid(&unique.each_ref().map(String::as_str));
         let (started, taken) = oneshot::channel();
-        let invocation = Invocation { request_id, function, payload, started, execution: Some(execution) };
+        let (execution_id, caller) = (Some(execution), Some(caller));
+        let invocation = Invocation { request_id, function, payload, started, execution: execution_id, caller };
         let invoking = Arc::clone(&self.invoker).invoke(invocation);
         let sender = self.sender.clone();
         let joined = self.runtime.spawn(async move {

@@ -11,6 +11,7 @@ use starmap_asl::{Diagnostic, TaskInvocation, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::core::{Core, MapRunProgress, MapRunUpdate, NewExecution, TokenAnswer};
 use crate::driver::{Driver, Message, Reply, Start, Started};
@@ -153,6 +154,8 @@ pub struct Parts {
     pub objects: Arc<dyn Objects>,
     /// The other services that Tasks can call.
     pub services: Arc<dyn Services>,
+    /// What map runs may do.
+    pub access: Arc<dyn Access>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where invocations wait for their answers.
@@ -191,7 +194,8 @@ impl Engine {
         let (sender, receiver) = channel();
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         let reader = parts.journal.reader();
-        let mut core = Core::new(parts.naming.clone(), parts.limits, Arc::clone(&reader))?;
+        let core = Core::new(parts.naming.clone(), parts.limits, Arc::clone(&reader))?;
+        let mut core = core.with_access(parts.access);
         let resources = reader.resources()?;
         resources.activities().for_each(|activity| core.set_activity(&activity.arn, true));
         resources.deleting().for_each(|arn| core.set_deleting(arn, true));

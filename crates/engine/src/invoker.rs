@@ -24,6 +24,19 @@ pub struct Invocation {
     pub started: oneshot::Sender<Started>,
     /// For whoever looks on: the execution that asks, if it is one in the journal.
     pub execution: Option<ExecutionId>,
+    /// The execution that invokes; nobody's where a client of Lambda does.
+    pub caller: Option<Caller>,
+}
+
+/// An execution that invokes a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Its ARN.
+    pub execution_arn: String,
+    /// The role that it does so under.
+    pub role_arn: String,
+    /// Whether the Task names the function itself, and not `lambda:invoke`.
+    pub is_direct: bool,
 }
 
 /// Who took an invocation.

@@ -4,6 +4,7 @@
 //! [`core`] decides by `starmap_asl::step`, [`journal`] makes the turn durable, and only then `driver`
 //! acts through [`invoker`]. After a crash [`core`] replays the journal.
 
+pub mod access;
 pub mod billing;
 pub mod clock;
 pub mod core;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::integration::{self, Call};
-use crate::invoker::{Invocation, Invoker, Outcome};
+use crate::invoker::{Caller, Invocation, Invoker, Outcome};
 use crate::names::derived_uuid;
 use crate::services::{ServiceCall, Services};
 
@@ -48,10 +48,16 @@ impl Callee {
             return answered.map_err(|refused| (refused.error, refused.cause));
         }
         let refused = |refused: integration::Refused| (refused.error.to_owned(), refused.cause);
+        let caller = Some(Caller {
+            execution_arn: execution_arn.to_owned(),
+            role_arn: credentials.unwrap_or_else(|| role_arn.to_owned()),
+            is_direct: matches!(resource, Resource::Function { .. }),
+        });
         let Call { function, payload, enveloped } = integration::call(&resource, arguments).map_err(refused)?;
         let (started, _) = oneshot::channel();
         let payload = payload.to_string().into_bytes();
-        let invocation = Invocation { request_id, function: function.clone(), payload, started, execution: None };
+        let invocation =
+            Invocation { request_id, function: function.clone(), payload, started, execution: None, caller };
         let Outcome { result, report } = Arc::clone(&self.invoker).invoke(invocation).await;
         match result {
             Ok(answer) => {

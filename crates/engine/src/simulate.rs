@@ -391,7 +391,7 @@ impl<'a> Simulation<'a> {
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
-            Effect::Invoke { execution, task, function, payload } => {
+            Effect::Invoke { execution, task, function, payload, .. } => {
                 let function = match self.pools.get_key_value(function.as_str()) {
                     Some((known, _)) => Arc::clone(known),
                     None => Arc::from(function),

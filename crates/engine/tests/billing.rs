@@ -131,6 +131,7 @@ async fn a_simulated_and_a_real_run_of_the_same_durations_cost_the_same() {
             invoker: Arc::new(Reporting { items, failed: Default::default() }),
             services: Arc::new(NoServices),
             objects: Arc::new(NoObjects),
+            access: starmap_engine::access::everything(),
             clock: Arc::new(move || Timestamp(ticks.fetch_add(86_400_000, Ordering::Relaxed))),
             runtime: tokio::runtime::Handle::current(),
             naming: Naming::default(),

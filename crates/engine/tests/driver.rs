@@ -58,6 +58,7 @@ fn parts(
         journal,
         invoker: Arc::new(Functions(Box::new(answer))),
         services: Arc::new(NoServices),
+        access: starmap_engine::access::everything(),
         clock: Arc::new(move || Timestamp(clock.fetch_add(1_000, Ordering::Relaxed))),
         runtime: tokio::runtime::Handle::current(),
         naming: Naming::default(),

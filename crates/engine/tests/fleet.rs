@@ -44,6 +44,7 @@ fn engine(journal: SqliteJournal, done: &Done, is_repaired: &Arc<AtomicBool>) ->
         journal: Box::new(journal),
         invoker: Arc::new(Function(Box::new(answer))),
         services: Arc::new(NoServices),
+        access: starmap_engine::access::everything(),
         clock: Arc::new(move || Timestamp(clock.fetch_add(1_000, Ordering::Relaxed))),
         runtime: tokio::runtime::Handle::current(),
         naming: Naming::default(),

@@ -36,6 +36,7 @@ fn engine(path: &Path, now_ms: i64) -> Engine {
         invoker: Arc::new(Echo),
         objects: Arc::new(NoObjects),
         services: Arc::new(NoServices),
+        access: starmap_engine::access::everything(),
         clock: Arc::new(move || Timestamp(clock.fetch_add(1_000, Ordering::Relaxed))),
         runtime: tokio::runtime::Handle::current(),
         naming: Naming::default(),

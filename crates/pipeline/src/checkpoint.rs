@@ -16,7 +16,7 @@ use crate::results::ModelFile;
 use crate::store::{Object, Source, Store, url};
 
 /// Folder of the model below `S3_object_name`, as published.
-const FOLDER: &str = "Fine_Tune_Model";
+pub(crate) const FOLDER: &str = "Fine_Tune_Model";
 /// Name of the model in it, as published, without its ending.
 const STEM: &str = "Mixed_Inception_z_VITAE_Base_Img_Full_New_Full";
 /// Endings of model files, in the order in which they are preferred.

@@ -17,6 +17,7 @@
 //! | `summary.json` | Summarize, then whoever ran it | every figure ([`summary`]) |
 //! | `report.html` | Summarize, then whoever ran it | the same for people ([`report`]) |
 
+pub mod access;
 pub mod cache;
 pub mod calibrate;
 pub mod campaign;

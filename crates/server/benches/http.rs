@@ -55,6 +55,7 @@ async fn serve(folder: &Path) -> SocketAddr {
         invoker: Arc::new(NoFunctions),
         services: Arc::new(NoServices),
         objects: Arc::new(NoObjects),
+        access: starmap_engine::access::everything(),
         clock: Arc::new(now),
         runtime: tokio::runtime::Handle::current(),
         naming: Naming::default(),

@@ -112,8 +112,15 @@ impl Auth {
     ) -> Answer {
         match self.admit(protocol, guard, &head, body).await {
             Ok((identity, body)) => {
+                let absent = protocol.asks_of_absent(&head).map(|ask| (ask, head.clone(), identity.clone()));
                 head.extensions.insert(identity);
-                Arc::clone(protocol).serve(head, Either::Right(Full::new(body))).await
+                let answer = Arc::clone(protocol).serve(head, Either::Right(Full::new(body))).await;
+                let Some((ask, head, identity)) = absent.filter(|_| answer.status() == StatusCode::NOT_FOUND) else {
+                    return answer;
+                };
+                let Some(message) = self.denied(&identity, &ask, (self.clock)()) else { return answer };
+                let refusal = Refusal { code: "AccessDenied", message, status: 403, details: Vec::new() };
+                protocol.refuse(&head, &Bytes::new(), &refusal)
             }
             Err((refusal, body)) => {
                 tracing::info!(code = refusal.code, path = head.uri.path(), "request refused");

@@ -22,6 +22,7 @@ pub mod logs;
 mod origin;
 mod page;
 mod query;
+pub mod roles;
 pub mod router;
 pub mod s3;
 pub mod services;

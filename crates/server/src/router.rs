@@ -47,6 +47,11 @@ pub trait Protocol: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What a caller has to be allowed to be told that what it asks for is not there. To others it is forbidden.
+    fn asks_of_absent(&self, _head: &Parts) -> Option<Ask> {
+        None
+    }
+
     /// Refuses a request in this protocol's form.
     fn refuse(&self, _head: &Parts, _body: &Bytes, refusal: &starmap_sigv4::Refusal) -> Answer {
         let body = serde_json::json!({ "__type": refusal.code, "message": refusal.message });

@@ -71,7 +71,8 @@ async fn invoke(workers: &Arc<Workers>) -> (Duration, Option<f64>) {
     let (started, _told) = oneshot::channel();
     let (request_id, function, payload) = ("r".to_owned(), "echo".to_owned(), b"{\"n\":1}".to_vec());
     let began = Instant::now();
-    let outcome = workers.clone().invoke(Invocation { request_id, function, payload, started, execution: None }).await;
+    let invocation = Invocation { request_id, function, payload, started, execution: None, caller: None };
+    let outcome = workers.clone().invoke(invocation).await;
     let round_trip = began.elapsed();
     outcome.result.unwrap();
     (round_trip, outcome.report.unwrap().init_ms)

@@ -304,7 +304,7 @@ impl Workers {
     }
 
     async fn run(self: Arc<Self>, invocation: Invocation) -> Outcome {
-        let Invocation { request_id, function: name, payload, started, execution } = invocation;
+        let Invocation { request_id, function: name, payload, started, execution, .. } = invocation;
         let member = match self.resolve(&name) {
             Ok(member) => member,
             Err(known) => return unserved(InvokeError::NotFound { function: name, known }),

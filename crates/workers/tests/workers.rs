@@ -368,6 +368,7 @@ async fn whoever_asks_is_told_what_each_worker_does_now() {
         payload: gate.event().to_string().into_bytes(),
         started,
         execution: Some(ExecutionId(7)),
+        caller: None,
     };
     let running = tokio::spawn(workers.clone().invoke(invocation));
     let mut arrival = gate.arrival().await;
@@ -797,7 +798,7 @@ fn invoke(workers: &Arc<Workers>, function: &str, id: &str, event: &Value) -> (I
     let (started, told) = oneshot::channel();
     let (request_id, function) = (id.to_owned(), function.to_owned());
     let payload = event.to_string().into_bytes();
-    let invocation = Invocation { request_id, function, payload, started, execution: None };
+    let invocation = Invocation { request_id, function, payload, started, execution: None, caller: None };
     (workers.clone().invoke(invocation), told)
 }
 

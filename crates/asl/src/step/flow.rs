@@ -46,7 +46,15 @@ impl<'a> Step<'a> {
         at: Timestamp,
         inspector: Option<&'a mut dyn Inspector>,
     ) -> Step<'a> {
-        Step { execution, at, commands: Vec::with_capacity(COMMANDS), ready: VecDeque::new(), inspector, is_full: false, failing: None }
+        Step {
+            execution,
+            at,
+            commands: Vec::with_capacity(COMMANDS),
+            ready: VecDeque::new(),
+            inspector,
+            is_full: false,
+            failing: None,
+        }
     }
 
     pub(super) fn is_inspected(&self) -> bool {

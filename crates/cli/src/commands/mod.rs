@@ -8,6 +8,7 @@ pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod executions;
+pub mod iam;
 pub mod kernels;
 pub mod model;
 pub mod plan;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use starmap_engine::access::everything;
 use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
 use starmap_iam::directory::AccessKey;
 use starmap_server::iam::Store;
+use starmap_server::roles::Guard;
 use starmap_server::{Auth, Hosts, Page, Router, Server, StepFunctions};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,7 +23,7 @@ use crate::data_root::DataRoot;
 use crate::exit;
 use crate::metrics::{self, Metrics};
 use crate::printer::Printer;
-use crate::session::{Ground, Session, now};
+use crate::session::{Ground, Hands, Session, now};
 use crate::{traces, variables};
 
 /// Arguments of `starmap serve`.
@@ -36,6 +38,10 @@ pub struct ServeArgs {
     /// made on the first start and printed once. The console is opened by an address with a token, printed at every start.
     #[arg(long)]
     auth: bool,
+    /// Executions run under the role of their state machine, and functions under theirs; what the role's policies do not
+    /// allow fails as on AWS. Includes --auth
+    #[arg(long)]
+    enforce_iam: bool,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -49,7 +55,8 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let default_buckets: PathBuf = data_root.path().join("buckets");
     std::fs::create_dir_all(&default_buckets).with_context(|| format!("buckets {}", default_buckets.display()))?;
     let settings = settings(&args.place)?;
-    if !args.listen.ip().is_loopback() && !args.auth {
+    let is_guarded = args.auth || args.enforce_iam;
+    if !args.listen.ip().is_loopback() && !is_guarded {
         printer.warning(&format!(
             "{} is not a loopback address: whoever reaches it can start work here, nothing asks for credentials (--auth does)",
             args.listen
@@ -62,19 +69,32 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
         data_root.serves_at(address)?;
         let mut apis = None;
         let options = apis::options(&settings, &data_root);
+        let mut roles = None;
         let connect = |ground: &Ground| {
-            let opened = apis.insert(Apis::open(ground, &settings, address, args.auth)?);
-            Ok((Arc::clone(&opened.catalog) as _, Arc::clone(&opened.services) as _))
+            let opened = apis.insert(Apis::open(ground, &settings, address, is_guarded)?);
+            let (invoker, services) = (Arc::clone(&opened.catalog) as _, Arc::clone(&opened.services) as _);
+            if !args.enforce_iam {
+                return Ok(Hands { invoker, services, access: everything() });
+            }
+            opened.take_roles(ground, &settings, address, printer)?;
+            let iam = Arc::clone(&opened.iam) as _;
+            let guard = roles.insert(Guard::new(iam, Naming::default(), Arc::new(now)));
+            let (invoker, services) = (guard.invoker(invoker), guard.services(services));
+            Ok(Hands { invoker, services, access: Arc::clone(guard) as _ })
         };
         let session = Session::open_with(data_root, &settings, options, Limits::default(), connect).await?;
-        let step_functions = Arc::new(StepFunctions::new(Arc::clone(&session.engine), Arc::new(now)));
+        let step_functions = StepFunctions::new(Arc::clone(&session.engine), Arc::new(now));
+        let step_functions = Arc::new(match roles {
+            Some(roles) => step_functions.under(roles),
+            None => step_functions,
+        });
         let console = session.console(&step_functions, apis.as_ref())?;
         if let Some(endpoint) = args.place.otlp.clone() {
             tokio::spawn(traces::follow(Arc::clone(&session.engine), settings.clone(), endpoint));
         }
         let metrics = Metrics::start(Arc::clone(&session.engine), session.workers());
         let page = Arc::new(Page::new("/metrics", metrics::CONTENT_TYPE, move || metrics.text()));
-        let auth = apis.as_ref().filter(|_| args.auth).map(|apis| guard(&apis.iam)).transpose()?;
+        let auth = apis.as_ref().filter(|_| is_guarded).map(|apis| guard(&apis.iam)).transpose()?;
         let router = apis.map_or_else(Router::new, |apis| apis.router(&step_functions, page)).with_console(console);
         let router = auth.iter().fold(router, |router, (auth, _)| router.guarded(Arc::clone(auth)));
         // Whoever listens where others reach it is known by names of theirs.

@@ -61,6 +61,10 @@ impl Core {
             queue.push_back((id, Event::MapRunFailed { map_run: number, error: "States.Runtime".to_owned(), cause }));
             return;
         };
+        if let Err(Failed { error, cause }) = self.access.check(&live.wish(&spec, false)) {
+            queue.push_back((id, Event::MapRunFailed { map_run: number, error, cause }));
+            return;
+        }
         self.last_map_run += 1;
         let row = MapRunRow(self.last_map_run);
         let label = spec.label.clone().unwrap_or_else(|| derived_uuid(&[&live.arn, &spec.state]));
@@ -351,7 +355,9 @@ impl Core {
         }
         let map_run = run.number;
         let (verdict, event) = match (verdict, output) {
-            (Verdict::Succeeded, Ok(output)) => (Verdict::Succeeded, Some(Event::MapRunSucceeded { map_run, output: output.into() })),
+            (Verdict::Succeeded, Ok(output)) => {
+                (Verdict::Succeeded, Some(Event::MapRunSucceeded { map_run, output: output.into() }))
+            }
             (Verdict::Succeeded, Err(Failed { error, cause })) => {
                 (Verdict::Failed, Some(Event::MapRunFailed { map_run, error, cause }))
             }

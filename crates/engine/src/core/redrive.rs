@@ -134,6 +134,7 @@ impl Core {
         }
         let processor = live.machine.processor(&spec.processor);
         let processor = processor.ok_or_else(|| runtime("the map run's processor is not there".to_owned()))?;
+        self.access.check(&live.wish(&spec, true))?;
         let mut again = known.clone();
         again.details.redrive_count += 1;
         again.details.redriven_at = Some(at);

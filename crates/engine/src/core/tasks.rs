@@ -15,11 +15,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use starmap_asl::{Event, Pattern, Resource, TaskId, TaskInvocation, TaskToken, Timestamp};
+use starmap_asl::{Event, MapRunSpec, Pattern, Resource, TaskId, TaskInvocation, TaskToken, Timestamp};
 
 use super::{Core, Effect, Live, Queue, Turn};
+use crate::access::MapRunWish;
 use crate::integration::{self, Call};
-use crate::invoker;
+use crate::invoker::{self, Caller};
 use crate::journal::{self, Ending, ExecutionId, ExecutionRecord, InvocationRow, Reader, Status, Write};
 use crate::names::derived_uuid;
 use crate::services::{ServiceCall, ServiceError};
@@ -112,6 +113,17 @@ impl Recorded {
 }
 
 impl Live {
+    /// What a map run of its is about to do.
+    pub(super) fn wish<'a>(&'a self, spec: &'a MapRunSpec, is_redrive: bool) -> MapRunWish<'a> {
+        MapRunWish {
+            execution_arn: &self.arn,
+            role_arn: &self.role_arn,
+            state_machine_arn: &self.revision.state_machine_arn,
+            is_redrive,
+            spec,
+        }
+    }
+
     /// How many attempts a worker has at this moment.
     pub(super) fn has_worker(&self) -> bool {
         self.attempts.values().any(|attempt| matches!(attempt.stage, Stage::Function { started: true, .. }))
@@ -185,12 +197,17 @@ impl Core {
             }
             _ => match integration::call(&resource, arguments) {
                 Ok(Call { function, payload, enveloped }) => {
+                    let caller = Box::new(Caller {
+                        execution_arn: live.arn.clone(),
+                        role_arn: role_arn.unwrap_or_else(|| live.role_arn.clone()),
+                        is_direct: matches!(resource, Resource::Function { .. }),
+                    });
                     let then_waits = matches!(resource, Resource::Service { pattern: Pattern::WaitForTaskToken, .. });
                     let named = function.clone();
                     let stage = Stage::Function { function, enveloped, started: false, then_waits };
                     live.attempts.insert(task, Attempt { token, stage });
                     let payload = payload.to_string().into_bytes();
-                    turn.effects.push(Effect::Invoke { execution: id, task, function: named, payload });
+                    turn.effects.push(Effect::Invoke { execution: id, task, function: named, payload, caller });
                 }
                 Err(refused) => {
                     let error = refused.error.to_owned();

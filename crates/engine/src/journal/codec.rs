@@ -160,7 +160,9 @@ fn event_of(stored: StoredEvent) -> Event {
             Event::TaskSubmitFailed { task: TaskId(task), error, cause }
         }
         StoredEvent::TaskSubmitted { task, output } => Event::TaskSubmitted { task: TaskId(task), output },
-        StoredEvent::TaskSucceeded { task, output } => Event::TaskSucceeded { task: TaskId(task), output: output.into() },
+        StoredEvent::TaskSucceeded { task, output } => {
+            Event::TaskSucceeded { task: TaskId(task), output: output.into() }
+        }
         StoredEvent::TaskFailed { task, error, cause } => Event::TaskFailed { task: TaskId(task), error, cause },
         StoredEvent::TaskHeartbeat { task } => Event::TaskHeartbeat { task: TaskId(task) },
         StoredEvent::TimerFired { timer } => Event::TimerFired { timer: TimerId(timer) },

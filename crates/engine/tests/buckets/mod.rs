@@ -169,6 +169,7 @@ pub fn engine(
         journal: Box::new(journal.clone()),
         invoker: Arc::new(Function(Box::new(answer))),
         services: Arc::new(NoServices),
+        access: starmap_engine::access::everything(),
         clock: Arc::new(move || Timestamp(clock.fetch_add(1_000, Ordering::Relaxed))),
         runtime: tokio::runtime::Handle::current(),
         naming: Naming::default(),

@@ -294,7 +294,7 @@ impl World {
         let mut asked = Vec::new();
         for effect in turn.effects {
             match effect {
-                Effect::Invoke { execution, task, function, payload } => {
+                Effect::Invoke { execution, task, function, payload, .. } => {
                     asked.push((execution, task));
                     let payload = serde_json::from_slice(&payload).unwrap();
                     let again = self.invoked.insert((execution, task), (function, payload));

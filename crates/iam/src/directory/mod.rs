@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::{Decision, Policies, evaluate_trust};
-use crate::request::{Caller, Request};
+use crate::request::{Caller, Context, Request};
 
 pub use error::Error;
 pub use grants::{Grants, Owner};
@@ -118,8 +118,25 @@ impl Directory {
     /// # Errors
     /// [`NotAssumed`].
     pub fn assume(&self, role_arn: &str, service: &str, session: &str) -> Result<Assumed, NotAssumed> {
+        self.assume_in(role_arn, service, session, &Context::default())
+    }
+
+    /// The same with keys that the service sends along, as in `aws:SourceAccount`.
+    ///
+    /// # Errors
+    /// [`NotAssumed`].
+    pub fn assume_in(
+        &self,
+        role_arn: &str,
+        service: &str,
+        session: &str,
+        context: &Context,
+    ) -> Result<Assumed, NotAssumed> {
         let role = self.role_of_arn(role_arn).ok_or(NotAssumed::Missing)?;
-        let request = Request::new(Caller::Service { name: service.to_owned() }, "sts:AssumeRole", role_arn);
+        let mut request = Request::new(Caller::Service { name: service.to_owned() }, "sts:AssumeRole", role_arn);
+        for (key, values) in context.iter() {
+            request.context.set(key, values);
+        }
         let decision = evaluate_trust(&request, &role.trust, &Policies::default());
         if !decision.is_allowed() {
             return Err(NotAssumed::NotTrusted(Box::new(decision)));

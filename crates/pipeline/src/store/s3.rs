@@ -249,7 +249,21 @@ fn failed(doing: &'static str, bucket: &str, key: &str, error: &object_store::Er
             present: Vec::new(),
         };
     }
-    Error::Storage { doing, location: url(bucket, key), reason: with_causes(reason, error) }
+    let mut reason = with_causes(reason, error);
+    // S3 says which permission is missing, but not to a HEAD, whose answer has no body.
+    if matches!(error, object_store::Error::PermissionDenied { .. }) && !reason.contains("authorized to perform") {
+        let (action, arn) = match doing {
+            "listing" => ("s3:ListBucket", format!("arn:aws:s3:::{bucket}")),
+            "writing" => ("s3:PutObject", format!("arn:aws:s3:::{bucket}/{key}")),
+            "deleting" => ("s3:DeleteObject", format!("arn:aws:s3:::{bucket}/{key}")),
+            _ => ("s3:GetObject", format!("arn:aws:s3:::{bucket}/{key}")),
+        };
+        reason = format!("{}; it needs {action} on {arn}", reason.trim_end_matches([':', ' ']));
+        if action == "s3:GetObject" {
+            reason = format!("{reason}, and s3:ListBucket on arn:aws:s3:::{bucket} to be told if it is not there");
+        }
+    }
+    Error::Storage { doing, location: url(bucket, key), reason }
 }
 
 /// The error's text and what its causes add to it: a refused certificate or connection is only said there.

@@ -149,5 +149,6 @@ fn invocation(function: &str, payload: &Bytes) -> Invocation {
     // Whoever invokes by the API is told at the end only.
     let (started, _) = oneshot::channel();
     let request_id = uuid::Uuid::new_v4().to_string();
-    Invocation { request_id, function: function.to_owned(), payload: payload.to_vec(), started, execution: None }
+    let (function, payload) = (function.to_owned(), payload.to_vec());
+    Invocation { request_id, function, payload, started, execution: None, caller: None }
 }

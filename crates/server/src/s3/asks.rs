@@ -22,6 +22,16 @@ pub(super) fn of(head: &Parts, body: &Bytes) -> Vec<Ask> {
     }
 }
 
+/// Whoever may not list a bucket is not told that an object is not in it.
+///
+/// # Source
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions", read 2026-11.
+pub(super) fn of_absent(head: &Parts) -> Option<Ask> {
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    let target = Target::of(head).ok().filter(|target| is_read && target.key.is_some())?;
+    Some(Ask::new("s3:ListBucket", format!("arn:aws:s3:::{}", target.bucket?)))
+}
+
 fn on_bucket(head: &Parts, target: &Target, bucket: &str, body: &Bytes) -> Vec<Ask> {
     let arn = format!("arn:aws:s3:::{bucket}");
     if head.method == Method::POST && target.has("delete") {

@@ -88,6 +88,10 @@ impl Protocol for S3 {
         super::asks::of(head, body)
     }
 
+    fn asks_of_absent(&self, head: &Parts) -> Option<Ask> {
+        super::asks::of_absent(head)
+    }
+
     fn refuse(&self, head: &Parts, _: &Bytes, refusal: &starmap_sigv4::Refusal) -> Answer {
         let mut error = Error::new(refusal.code, refusal.status, refusal.message.clone());
         error.members.clone_from(&refusal.details);

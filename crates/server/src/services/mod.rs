@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::lambda::Lambda;
 use crate::s3::Buckets;
+pub(crate) use absent::prefix;
 pub use sfn::Actions;
 
 /// One service.

@@ -112,6 +112,7 @@ pub(super) struct Target {
 impl StepFunctions {
     pub(super) async fn start_execution(&self, start: Start) -> Answer {
         let target = self.target(&start.arn)?;
+        self.check_role(&target.revision.role_arn, "")?;
         // The same call again, as long as its execution runs, is answered again: see the engine.
         match self.engine.start_revision(new_execution(target, start)?).await {
             Ok(started) => Ok(json!({ "executionArn": started.arn, "startDate": time(started.started_at) })),

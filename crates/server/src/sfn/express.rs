@@ -17,6 +17,7 @@ const BILLED_MEMORY_MB: u64 = 64;
 impl StepFunctions {
     pub(super) async fn start_sync_execution(&self, start: Start) -> Answer {
         let target = self.target(&start.arn)?;
+        self.check_role(&target.revision.role_arn, "")?;
         if target.revision.kind != MachineKind::Express {
             return Err(ApiError::new(
                 "StateMachineTypeNotSupported",

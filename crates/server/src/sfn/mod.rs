@@ -32,6 +32,7 @@ use starmap_engine::{Engine, Error};
 
 use crate::aws_json::unknown_operation;
 use crate::error::{Answer, ApiError};
+use crate::roles::Guard;
 use crate::wire::members::{Members, parse};
 
 /// The Step Functions API over an engine.
@@ -39,6 +40,7 @@ pub struct StepFunctions {
     engine: Arc<Engine>,
     reader: Arc<dyn Reader>,
     clock: Arc<dyn Clock>,
+    roles: Option<Arc<Guard>>,
 }
 
 impl std::fmt::Debug for StepFunctions {
@@ -51,7 +53,17 @@ impl StepFunctions {
     /// Serves an engine.
     pub fn new(engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
         let reader = engine.reader();
-        Self { engine, reader, clock }
+        Self { engine, reader, clock, roles: None }
+    }
+
+    /// The same where executions run under their roles: a state machine needs one that Step Functions may assume.
+    #[must_use]
+    pub fn under(self, roles: Arc<Guard>) -> Self {
+        Self { roles: Some(roles), ..self }
+    }
+
+    fn check_role(&self, role_arn: &str, definition: &str) -> Result<(), ApiError> {
+        self.roles.as_ref().map_or(Ok(()), |roles| roles.check_role(role_arn, definition))
     }
 
     /// Carries out an action; `body` is the JSON text of its members, and so is the answer.

@@ -145,6 +145,7 @@ impl StepFunctions {
         publish.check()?;
         check_tags(&tags)?;
         refused_definition(&definition, kind)?;
+        self.check_role(&role_arn, &definition)?;
         let (arn, at) = (self.engine.naming().state_machine(&name), self.now());
         let settings = configuration.over(&Value::Object(Map::new()));
         let made = self.engine.change(|resources| {
@@ -213,6 +214,9 @@ impl StepFunctions {
         let kind = kind.ok_or_else(|| does_not_exist(&arn))?;
         if let Some(definition) = &definition {
             refused_definition(definition, kind)?;
+        }
+        if let Some(role_arn) = &role_arn {
+            self.check_role(role_arn, definition.as_deref().unwrap_or_default())?;
         }
         let (at, revision_id) = (self.now(), uuid::Uuid::new_v4().to_string());
         let made = self.engine.change(|resources| {

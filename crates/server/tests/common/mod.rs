@@ -58,6 +58,7 @@ impl Api {
             invoker,
             objects: Arc::new(NoObjects),
             services: Arc::new(NoServices),
+            access: starmap_engine::access::everything(),
             clock: Arc::clone(&clock) as _,
             runtime: tokio::runtime::Handle::current(),
             naming: Naming::default(),

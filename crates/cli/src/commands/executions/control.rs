@@ -12,6 +12,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use starmap_engine::Started;
+use starmap_engine::access::everything;
 use starmap_engine::invoker::{Invocation, Invoker, Invoking};
 use starmap_engine::journal::{ExecutionRecord, Status};
 use starmap_engine::limits::Limits;
@@ -30,7 +31,7 @@ use crate::commands::run_aws;
 use crate::commands::serve::ADMINISTRATOR;
 use crate::data_root::{DataRoot, Holder, Taken};
 use crate::printer::Printer;
-use crate::session::{self, Session, Settings};
+use crate::session::{self, Hands, Session, Settings};
 use crate::target::{Executions, TargetArgs};
 use crate::{exit, functions, http, variables};
 
@@ -111,7 +112,7 @@ fn abort(data_root: DataRoot, record: &ExecutionRecord, args: &StopArgs) -> anyh
     runtime()?.block_on(async {
         let options = functions::options(&settings, &data_root.logs());
         let session = Session::open_with(data_root, &settings, options, Limits::default(), |_| {
-            Ok((Arc::new(Nobody) as _, Arc::new(NoServices) as _))
+            Ok(Hands { invoker: Arc::new(Nobody), services: Arc::new(NoServices), access: everything() })
         });
         let session = session.await?;
         let stopped = async {
