@@ -7,6 +7,7 @@ mod campaign;
 mod commands;
 mod data_root;
 mod definition;
+mod deploy;
 mod exit;
 mod files;
 mod functions;
@@ -27,6 +28,8 @@ mod traces;
 mod variables;
 mod web;
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -84,6 +87,9 @@ enum Command {
     Plan(commands::plan::PlanArgs),
     /// Set a run beside the published tables, each row with what is known to be wrong with it
     Compare(commands::compare::CompareArgs),
+    /// Bring the pipeline to AWS: package the functions, then plan, apply and destroy with Terraform
+    #[command(subcommand)]
+    Deploy(commands::deploy::DeployCommand),
     /// Check state machine definitions and test their states
     #[command(subcommand)]
     Asl(commands::asl::AslCommand),
@@ -122,6 +128,11 @@ enum ModelCommand {
 }
 
 fn main() -> ExitCode {
+    // Under this name Lambda starts a function's program, with nothing but an environment.
+    let own_name = std::env::args_os().next();
+    if own_name.is_some_and(|name| Path::new(&name).file_name() == Some(OsStr::new(deploy::archive::BOOTSTRAP))) {
+        return commands::worker::run();
+    }
     let arguments = Arguments::parse();
     // A worker logs by itself, as it would on Lambda, and makes its own runtime.
     if matches!(arguments.command, Command::Worker) {
@@ -163,6 +174,7 @@ fn dispatch(command: Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Campaign(args) => commands::campaign::run(&args, printer),
         Command::Plan(args) => commands::plan::run(&args, printer),
         Command::Compare(args) => commands::compare::run(&args, printer),
+        Command::Deploy(command) => commands::deploy::run(&command, printer),
         Command::Asl(command) => commands::asl::run(&command, printer),
         Command::Iam(command) => commands::iam::run(&command, printer),
         Command::Bench(args) => commands::bench::run(&args, printer),

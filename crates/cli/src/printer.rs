@@ -62,6 +62,11 @@ impl Printer {
         let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
     }
 
+    /// A line that another program said on its stderr.
+    pub fn relay(&self, line: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+
     /// Rewrites the last line of stderr; an empty text takes it away.
     pub fn status_line(&self, text: &str) {
         if self.live() {

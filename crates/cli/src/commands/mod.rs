@@ -7,6 +7,7 @@ pub mod campaign;
 pub mod compare;
 pub mod data;
 pub mod demo;
+pub mod deploy;
 pub mod executions;
 pub mod iam;
 pub mod kernels;
