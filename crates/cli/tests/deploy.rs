@@ -375,6 +375,71 @@ fn terraform_plans_makes_and_destroys_the_module() {
     assert_eq!(moto.request("HEAD", &format!("/{bucket}"), &[]).0, 404);
 }
 
+/// The module's state machine, functions, roles and logs at `starmap serve`, over buckets that are there; the AWS CLI runs
+/// the pipeline.
+#[test]
+fn the_module_is_made_here_and_the_aws_cli_runs_the_pipeline() {
+    let Some(aws) = aws() else { return };
+    let (place, locally) = (Place::with_sky(3, 60), Place::with_sky(3, 60));
+    let served = Served::start(Some(&place.buckets()));
+    let Some(stack) = Stack::new(&served.endpoint) else { return };
+    let variables =
+        ["name=survey", "data_bucket=sky", "result_bucket=sky", "data_prefix=parts/", "result_prefix=results/"];
+    let mut arguments = vec!["--yes", "--json"];
+    variables.iter().for_each(|variable| arguments.extend(["--var", variable]));
+    let applied = stack.deploy("apply", &arguments);
+    succeeded(&applied);
+    let outputs = &object(&applied)["outputs"];
+    assert_eq!(outputs["definition"], deployed("survey", "EXPRESS"));
+    let again = stack.terraform(&["plan", "-input=false", "-detailed-exitcode", "-no-color"]);
+    assert_eq!(again.status.code(), Some(0), "nothing is different a second time: {}", text(&again.stdout));
+
+    let step_functions = |arguments: &[&str]| -> Value {
+        let mut command = Command::new(&aws);
+        command.args(["stepfunctions", "--output", "json"]).args(arguments);
+        let output = stack.with_environment(command);
+        succeeded(&output);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let machine = outputs["state_machine_arn"].as_str().unwrap();
+    let input = place.input(3).to_string();
+    let started = step_functions(&[
+        "start-execution",
+        "--name",
+        "as-deployed",
+        "--state-machine-arn",
+        machine,
+        "--input",
+        &input,
+    ]);
+    let execution = started["executionArn"].as_str().unwrap();
+    // The client takes a second to start, so this is as many seconds.
+    let ended = (0..300).map(|_| step_functions(&["describe-execution", "--execution-arn", execution]));
+    let ended = ended.into_iter().find(|described| described["status"] != "RUNNING").expect("an end");
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended:#}");
+
+    let local = locally.run(&locally.input(3), &["--json", "--name", "as-deployed"]);
+    assert_eq!(object(&local)["status"], "SUCCEEDED", "{}", text(&local.stderr));
+    for name in ["predictions.parquet", "predictions/0.parquet", "predictions/1.parquet", "predictions/2.parquet"] {
+        let [there, here] = [&place, &locally].map(|place| fs::read(place.results().join(name)).unwrap());
+        assert!(there == here, "{name} differs from a local run's");
+    }
+    let destroyed = succeeded(&stack.deploy("destroy", &["--yes"]));
+    assert!(destroyed.contains("Destroy complete! Resources: 16 destroyed."), "{destroyed}");
+    assert!(place.results().join("predictions.parquet").is_file(), "a bucket that was there before is left alone");
+}
+
+/// The AWS CLI beside the Python that it was installed with, else on the path.
+fn aws() -> Option<PathBuf> {
+    let beside = std::env::var_os("STARMAP_PYTHON").map(|python| PathBuf::from(python).with_file_name("aws"));
+    let aws = beside.filter(|aws| aws.is_file()).unwrap_or_else(|| PathBuf::from("aws"));
+    if Command::new(&aws).arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return Some(aws);
+    }
+    skip("no AWS CLI (cargo xtask tests installs it)", "STARMAP_REQUIRE_CLIENTS");
+    None
+}
+
 #[test]
 fn commands_are_printed_without_being_run() {
     let place = tempfile::tempdir().unwrap();

@@ -1,14 +1,14 @@
 //! Which commands of Terraform are run, and what its errors mean.
 
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-use crate::exit;
 use crate::printer::Printer;
+use crate::{exit, variables};
 
 /// The program.
 const TERRAFORM: &str = "terraform";
@@ -30,6 +30,11 @@ impl Step {
     fn command(&self) -> Command {
         let mut command = Command::new(TERRAFORM);
         command.arg(format!("-chdir={}", self.folder)).args(&self.arguments).env("CHECKPOINT_DISABLE", "1");
+        // Terraform asks neither of these.
+        if !std::io::stderr().is_terminal() || std::env::var_os(variables::NO_COLOR).is_some() {
+            let more = std::env::var("TF_CLI_ARGS").unwrap_or_default();
+            command.env("TF_CLI_ARGS", format!("{more} -no-color").trim());
+        }
         command
     }
 
@@ -98,8 +103,13 @@ pub fn present(folder: &Path, steps: &[Step]) -> anyhow::Result<()> {
 
 /// What an error of AWS or Terraform comes from, and what to do about it, for those that a first deployment meets.
 pub fn meaning(said: &str) -> Option<&'static str> {
-    // Terraform breaks and frames its lines.
-    let text = said.replace(['\u{2502}', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    // Terraform breaks, frames and colours its lines.
+    let plain = said.split('\u{1b}').enumerate().map(|(at, part)| match part.split_once('m') {
+        Some((_, rest)) if at > 0 => rest,
+        _ => part,
+    });
+    let text = plain.collect::<String>().replace(['\u{2502}', '\n'], " ");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let known: [(&[&str], &str); 9] = [
         (
             &["MemorySize", "less than or equal to 3008"],
@@ -147,7 +157,7 @@ mod tests {
         // As Terraform frames what Lambda answers.
         let said = "\u{2577}\n\u{2502} Error: creating Lambda Function (starmap-infer): operation error Lambda: CreateFunction, https response error\n\
                     \u{2502} StatusCode: 400, RequestID: 0, api error ValidationException: 'MemorySize' value failed to satisfy constraint: Member must\n\
-                    \u{2502} have value less than or equal to 3008\n";
+                    \u{1b}[31m\u{2502}\u{1b}[0m \u{1b}[0mhave value less than or\n\u{1b}[31m\u{2502}\u{1b}[0m \u{1b}[0mequal to 3008\n";
         let hint = meaning(said).unwrap();
         assert!(hint.contains("new accounts") && hint.contains("infer_memory_mb=3008"), "{hint}");
         let said = "InvalidParameterValueException: Specified ReservedConcurrentExecutions for function decreases account's\n\

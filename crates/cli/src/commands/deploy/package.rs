@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::deploy::archive::{self, BOOTSTRAP};
-use crate::deploy::bootstrap::{self, Architecture, Linkage};
+use crate::deploy::bootstrap::{self, Architecture, Linkage, Refusal};
 use crate::deploy::cold_start;
 use crate::exit;
 use crate::files::Aside;
@@ -39,6 +39,10 @@ pub struct ProgramArgs {
     #[arg(long, value_name = "FILE")]
     pub bootstrap: Option<PathBuf>,
 }
+
+/// Beside the hints of a refusal of this program itself.
+const SMALLER: &str = "\nhint: the functions alone need less than this whole program: `cargo build --release -p starmap-pipeline --bin \
+                       bootstrap` builds them where a package from this program finds them, beside it";
 
 /// What was packed.
 #[derive(Debug)]
@@ -69,7 +73,11 @@ pub fn pack(args: &ProgramArgs) -> anyhow::Result<Packed> {
     let program = program(args)?;
     let bytes = fs::read(&program).map_err(|error| exit::usage(format!("bootstrap {}: {error}", program.display())))?;
     let refused = |reason: String| exit::usage(format!("bootstrap {}: {reason}", program.display()));
-    let linkage = bootstrap::check(&bytes, architecture).map_err(|error| refused(error.to_string()))?;
+    let linkage = bootstrap::check(&bytes, architecture).map_err(|error| {
+        let is_own = std::env::current_exe().is_ok_and(|own| own == program);
+        let smaller = if is_own && matches!(error, Refusal::Symbols { .. }) { SMALLER } else { "" };
+        refused(format!("{error}{smaller}"))
+    })?;
     let loaded = bootstrap::loaded(&bytes).map_err(|error| refused(error.to_string()))?;
     let zip = archive::pack(&loaded)?;
     for (what, bytes, bytes_max) in
