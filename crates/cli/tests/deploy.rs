@@ -86,6 +86,15 @@ fn a_program_that_would_not_start_on_lambda_is_not_packaged() {
     assert!(!place.path().join("f.zip").exists());
 }
 
+#[test]
+fn this_program_serves_functions_when_it_is_started_as_bootstrap() {
+    let place = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(program(), place.path().join("bootstrap")).unwrap();
+    let (kind, error) = Function::start(place.path(), "initialize", &[]).invoke(&json!({}));
+    assert_eq!(kind, "error", "{error}");
+    assert!(error["errorMessage"].as_str().unwrap().contains("data_bucket"), "{error}");
+}
+
 /// Credentials as Lambda gives them to a function: of a role, with a session token.
 const KEY: &str = "ASIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -347,7 +356,8 @@ fn terraform_plans_makes_and_destroys_the_module() {
     let planned = succeeded(&stack.deploy("plan", &["--var", "budget_emails=[\"a@example.org\"]"]));
     assert!(planned.contains("Plan: 25 to add, 0 to change, 0 to destroy"), "{planned}");
     assert!(planned.contains("$ terraform -chdir="), "{planned}");
-    succeeded(&stack.terraform(&["fmt", "-check", "-recursive"]));
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/terraform");
+    succeeded(&stack.terraform(&["fmt", "-check", "-diff", module.to_str().unwrap()]));
     succeeded(&stack.terraform(&["validate"]));
 
     // What Terraform asks about a budget is more than moto knows.
