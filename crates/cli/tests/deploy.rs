@@ -376,10 +376,17 @@ fn terraform_plans_makes_and_destroys_the_module() {
 
     let bucket = outputs["result_bucket"].as_str().unwrap();
     assert_eq!(bucket, "starmap-results-123456789012-us-east-1");
+    // Without TLS nothing may be written, as the bucket's policy says: this does so by the way.
+    let policy = format!("/{bucket}?policy");
+    assert_eq!(moto.request("PUT", &format!("/{bucket}/one.json"), b"{}").0, 403);
+    let (_, kept) = moto.request("GET", &policy, &[]);
+    assert_eq!(moto.request("DELETE", &policy, &[]).0, 204);
     assert_eq!(moto.request("PUT", &format!("/{bucket}/one.json"), b"{}").0, 200);
+    assert_eq!(moto.request("PUT", &policy, &kept).0, 200);
     let in_use = stack.deploy("destroy", &["--yes"]);
     assert_refused(&in_use, 2, &[&format!("s3://{bucket}/one.json is there"), "destroy --force"]);
-    assert_eq!(moto.request("HEAD", &format!("/{bucket}/one.json"), &[]).0, 200);
+    let (_, listing) = moto.request("GET", &format!("/{bucket}?list-type=2"), &[]);
+    assert!(text(&listing).contains("<Key>one.json</Key>"), "{}", text(&listing));
     let destroyed = succeeded(&stack.deploy("destroy", &["--yes", "--force"]));
     assert!(destroyed.contains("Destroy complete! Resources: 24 destroyed."), "{destroyed}");
     assert_eq!(moto.request("HEAD", &format!("/{bucket}"), &[]).0, 404);

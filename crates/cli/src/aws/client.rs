@@ -200,7 +200,6 @@ impl Aws {
     }
 
     /// Limits and use of Lambda in this account and region: `AccountLimit`, `AccountUsage`.
-    #[allow(dead_code, reason = "for `starmap deploy`")]
     pub async fn lambda_account_settings(&self) -> Result<Value, CallError> {
         self.lambda_get("GetAccountSettings", "/2016-08-19/account-settings/").await
     }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use starmap_pipeline::store::{Store, StoreConfig};
 
 use super::package::{ProgramArgs, pack};
+use crate::aws::{Aws, AwsArgs};
 use crate::commands::run::runtime;
 use crate::deploy::bootstrap::Architecture;
-use crate::deploy::module;
 use crate::deploy::terraform::{Step, present};
+use crate::deploy::{account, module};
 use crate::exit;
 use crate::printer::Printer;
 use crate::table::aligned;
@@ -88,7 +89,8 @@ pub fn plan(args: &PlanArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     prepare(&args.folder, &args.code, printer)?;
     present(folder, &steps)?;
     steps.iter().try_for_each(|step| step.run(printer))?;
-    printer.object(&json!({ "dir": folder, "commands": commands(&steps) }));
+    let warnings = look_at_account(folder, printer)?;
+    printer.object(&json!({ "dir": folder, "commands": commands(&steps), "warnings": warnings }));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,8 +118,8 @@ pub fn apply(args: &ApplyArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     printer.result(&aligned(&rows.map(|(name, value)| vec![name.to_owned(), value])));
     printer.object(&json!({ "dir": folder, "commands": commands(&steps), "outputs": outputs }));
     printer.note(&format!(
-        "next: put partitions and model there (`aws s3 sync`), then start it with an input that names these buckets:\n\
-         aws stepfunctions start-execution --state-machine-arn {} --input file://input.json",
+        "next: put partitions and model there (`aws s3 sync`), then run an input that names these buckets:\n\
+         starmap run input.json --target aws --state-machine {}",
         text("state_machine_arn")
     ));
     Ok(ExitCode::SUCCESS)
@@ -157,6 +159,26 @@ pub fn destroy(args: &DestroyArgs, printer: &Printer) -> anyhow::Result<ExitCode
     printer.result("nothing of it is left, but for buckets that were there before");
     printer.object(&json!({ "dir": folder, "commands": commands(&steps) }));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what of the choices the account is too small for, as far as it tells.
+fn look_at_account(folder: &Path, printer: &Printer) -> anyhow::Result<Vec<String>> {
+    let settings = runtime()?.block_on(async {
+        let aws = Aws::connect(&AwsArgs::default()).await?;
+        aws.lambda_account_settings().await.map_err(anyhow::Error::new)
+    });
+    match settings {
+        Ok(settings) => {
+            let warnings = account::warnings(&settings, &module::choices(folder)?);
+            warnings.iter().for_each(|warning| printer.warning(warning));
+            Ok(warnings)
+        }
+        // Terraform has planned it: this is only about what would be met later.
+        Err(error) => {
+            printer.note(&format!("what this account may run at once could not be found out: {error:#}"));
+            Ok(Vec::new())
+        }
+    }
 }
 
 fn init(folder: &Path) -> Step {
