@@ -310,6 +310,8 @@ impl Stack {
         command.env("TF_CLI_CONFIG_FILE", self.place.path().join("terraform.rc")).env("TF_IN_AUTOMATION", "1");
         command.env("CHECKPOINT_DISABLE", "1").env("AWS_REGION", "us-east-1").env_remove("AWS_PROFILE");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        // Version 1 of the AWS CLI reads no AWS_REGION.
+        command.env("AWS_DEFAULT_REGION", "us-east-1");
         command.env("AWS_ENDPOINT_URL", &self.endpoint).output().unwrap()
     }
 
