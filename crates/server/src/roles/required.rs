@@ -183,12 +183,7 @@ fn optimised(call: Call<'_>, naming: &Naming) -> Vec<Permission> {
             ""
         }
         (service, action) => {
-            let prefix = match service {
-                "elasticmapreduce" | "emr-containers" | "emr-serverless" | "eks" | "athena" | "databrew"
-                | "sagemaker" | "mediaconvert" | "codebuild" | "bedrock" => service,
-                other => other,
-            };
-            add(&format!("{prefix}:{}", pascal(action)), "*".to_owned());
+            add(&format!("{service}:{}", pascal(action)), "*".to_owned());
             ""
         }
     };

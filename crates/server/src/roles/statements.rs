@@ -65,12 +65,11 @@ fn minimal(permissions: &[Permission]) -> Vec<Permission> {
     let mut kept: Vec<Permission> = Vec::new();
     for (index, needed) in permissions.iter().enumerate() {
         let covers = |(other, wider): (usize, &Permission)| {
-            let is_wider = other != index
+            other != index
                 && wider.action == needed.action
                 && wider.context.is_empty()
                 && wider.resource != needed.resource
-                && Pattern::plain(&wider.resource).matches_arn(&needed.resource);
-            is_wider
+                && Pattern::plain(&wider.resource).matches_arn(&needed.resource)
         };
         if !kept.contains(needed) && !permissions.iter().enumerate().any(covers) {
             kept.push(needed.clone());
