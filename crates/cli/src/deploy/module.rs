@@ -108,7 +108,7 @@ pub fn keep(folder: &Path, choices: &Map<String, Value>) -> anyhow::Result<()> {
 pub fn parse_variable(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let known = variables();
-    if !known.iter().any(|known| *known == name) {
+    if !known.contains(&name) {
         return Err(format!("the module has no variable {name:?}; it has {}", known.join(", ")));
     }
     // An account id is text with digits only, and so is nothing else of the module.
