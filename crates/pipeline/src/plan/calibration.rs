@@ -125,6 +125,9 @@ impl Calibrated {
     }
 }
 
+/// What rounding may take from a number that would be whole: 0.05 × 40 is not two.
+const ROUNDING: f64 = 1e-9;
+
 /// What a prediction of `seconds` comes to: the middle, and the ends of an interval that holds the next one with a
 /// probability of `share` or more, by how far earlier ones were off: measured over predicted, sorted. That the next one is among
 /// `n` others at any of `n + 1` places with the same probability makes the interval wider than the one that holds `share` of the
@@ -138,7 +141,7 @@ pub fn interval(ratios: &[f64], seconds: f64, share: f64) -> (f64, f64, f64) {
     };
     let tail = (1.0 - share) / 2.0;
     // The k-th smallest has k of n + 1 places below it.
-    let below = ((tail * (ratios.len() + 1) as f64).floor() as usize).saturating_sub(1);
+    let below = ((tail * (ratios.len() + 1) as f64 + ROUNDING).floor() as usize).saturating_sub(1);
     (seconds * crate::quality::percentile(ratios, 0.5), seconds * ratios[below], seconds * ratios[last - below])
 }
 
