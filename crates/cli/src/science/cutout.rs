@@ -40,7 +40,7 @@ fn rgb(image: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(PIXELS * 3);
     for colour in &weighted {
         let light = bright(colour) / most;
-        let stretched = (light * SOFTENING).asinh() / SOFTENING.asinh();
+        let stretched = asinh(light * SOFTENING) / asinh(SOFTENING);
         let scale = if light > 0.0 { stretched / (light * most) } else { 0.0 };
         let shown = colour.map(|value| value * scale);
         // Too bright in one colour is too bright in all, so that it keeps its colour.
@@ -48,6 +48,11 @@ fn rgb(image: &[f32]) -> Vec<u8> {
         bytes.extend(shown.map(|value| (value / top * 255.0).round() as u8));
     }
     bytes
+}
+
+/// In double precision: see there why it is not the standard library's.
+fn asinh(x: f32) -> f32 {
+    starmap_sky::asinh(f64::from(x)) as f32
 }
 
 /// The standard deviation of a band's sky: 1.4826 · median |x − median(x)|.
