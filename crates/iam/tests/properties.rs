@@ -81,6 +81,13 @@ proptest! {
     }
 
     #[test]
+    fn a_deny_of_everything_decides(request in request(), mut statements in statements(), at in any::<prop::sample::Index>()) {
+        let deny = json!({ "Effect": "Deny", "Action": "*", "Resource": "*" });
+        statements.insert(at.index(statements.len() + 1), deny);
+        prop_assert_eq!(effect(&request, &statements, None), Effect::ExplicitDeny);
+    }
+
+    #[test]
     fn an_allow_more_never_takes_a_permission_away(
         request in request(), before in statements(), allow in statement("Allow"), at in any::<prop::sample::Index>(),
     ) {
@@ -118,4 +125,17 @@ proptest! {
     fn no_text_makes_the_parser_panic(text in ".{0,200}") {
         let _ = Policy::parse(&text, Kind::Identity);
     }
+}
+
+#[test]
+fn a_negated_operator_holds_only_if_none_of_several_values_matches() {
+    let caller = Caller::User { arn: "arn:aws:iam::123456789012:user/kim".to_owned(), id: "AIDA".to_owned() };
+    let asked = |teams: &[&str]| {
+        let request = Request::new(caller.clone(), "s3:GetObject", "arn:aws:s3:::sky/a");
+        let allow = json!({ "Effect": "Allow", "Action": "*", "Resource": "*",
+            "Condition": { "StringNotEquals": { "aws:PrincipalTag/team": "sky" } } });
+        effect(&request.with("aws:PrincipalTag/team", teams.iter().copied()), &[allow], None)
+    };
+    assert_eq!(asked(&["sea", "land"]), Effect::Allowed);
+    assert_eq!(asked(&["sea", "sky"]), Effect::ImplicitDeny);
 }
