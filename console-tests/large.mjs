@@ -3,7 +3,7 @@
 //
 //   STARMAP=../target/release/starmap CHROMIUM=/usr/bin/chromium node large.mjs [children, 100000 by default] [seconds, 30]
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -64,11 +64,24 @@ const put = async (path, body) => {
 };
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const residentMiB = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))[1]) / 1024;
-/** Seconds of CPU that the server's threads have had. */
-const cpuSeconds = () => {
-  const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ");
+/** Seconds of CPU that a process or a thread has had, by its `stat`. */
+const cpuOf = (stat) => {
+  const fields = readFileSync(stat, "utf8").replace(/^.*\) /s, "").split(" ");
   return (Number(fields[11]) + Number(fields[12])) / 100;
 };
+/** Seconds of CPU of the server: its engine, which is one thread, and all else: what serves the console and the API. */
+const cpuSeconds = () => {
+  const tasks = `/proc/${child.pid}/task`;
+  const engine = readdirSync(tasks).find((task) => readFileSync(`${tasks}/${task}/comm`, "utf8").trim() === "engine");
+  const engineSeconds = cpuOf(`${tasks}/${engine}/stat`);
+  return { engine: engineSeconds, rest: cpuOf(`/proc/${child.pid}/stat`) - engineSeconds };
+};
+/** Seconds of CPU of all processes of the browser. */
+const browserSeconds = () => readdirSync("/proc").filter((pid) => /^\d+$/.test(pid)).reduce((sum, pid) => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("chromium") ? sum + cpuOf(`/proc/${pid}/stat`) : sum;
+  } catch { return sum; }
+}, 0);
 const middle = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const say = (name, value, asked = "") => console.log(`${name.padEnd(58)} ${String(value).padStart(12)}  ${asked}`);
 
@@ -80,10 +93,10 @@ try {
   const role = "arn:aws:iam::123456789012:role/large";
   const start = async (name, wait) => {
     const { stateMachineArn } = await call("CreateStateMachine", { name, roleArn: role, definition: JSON.stringify(definition(wait)) });
-    return call("StartExecution", { stateMachineArn, name, input: JSON.stringify({ key: "items.csv" }) });
+    return (await call("StartExecution", { stateMachineArn, name, input: JSON.stringify({ key: "items.csv" }) })).executionArn;
   };
   const begun = Date.now();
-  const { executionArn } = await start("large", 0);
+  const executionArn = await start("large", 0);
   for (;;) {
     const { status, error, cause } = await call("DescribeExecution", { executionArn });
     if (status !== "RUNNING") { if (status !== "SUCCEEDED") throw new Error(`${status}: ${error}: ${cause}`); break; }
@@ -143,29 +156,44 @@ try {
   say("elements in the page, at the top and anywhere else", `${Math.min(...elements)}–${Math.max(...elements)}`, "the same");
   say("memory of the server, before and after all that", `${memoryBefore.toFixed(0)}, ${residentMiB().toFixed(0)} MiB`, "flat");
 
-  // A busy one: with and without someone who follows it, in turns, because how much there is to do changes while it runs.
+  // A busy one: with and without someone who follows it, in turns. The engine's own share is told apart, because it
+  // depends on how many children end in a turn, and that on what else the machine does.
   const busy = await start("busy", 1);
   await page.goto("about:blank");
   await sleep(3000);
-  const used = async () => {
-    const cpu = cpuSeconds();
+  const { mapRuns } = await call("ListMapRuns", { executionArn: busy });
+  const ended = async () => (await call("DescribeMapRun", { mapRunArn: mapRuns[0].mapRunArn })).executionCounts.succeeded;
+  const sums = { alone: [0, 0, 0, 0, 0], followed: [0, 0, 0, 0, 0] };
+  const measure = async (sum) => {
+    const state = async () => {
+      const [children, { engine, rest }] = [await ended(), cpuSeconds()];
+      return [performance.now() / 1000, rest, engine, browserSeconds(), children];
+    };
+    const before = await state();
     await sleep((seconds * 1000) / TURNS);
-    return (cpuSeconds() - cpu) / seconds;
+    (await state()).forEach((value, index) => { sum[index] += value - before[index]; });
   };
-  let [alone, followed] = [0, 0];
   for (let turn = 0; turn < TURNS; turn += 1) {
     await page.goto("about:blank");
-    alone += await used();
+    await sleep(500);
+    await measure(sums.alone);
     await page.goto(`${base}/console/map-runs/2`);
     await page.locator("#live.on").waitFor();
-    followed += await used();
+    await sleep(500);
+    await measure(sums.followed);
   }
-  const counted = await page.locator(".tile-ok b").textContent();
-  const { status } = await call("DescribeExecution", busy);
+  const { status } = await call("DescribeExecution", { executionArn: busy });
   if (status !== "RUNNING") throw new Error(`the busy run was ${status} before it was measured: fewer seconds or more children`);
-  say(`a busy run (${counted} ended) alone`, `${(alone * 100).toFixed(1)} % of a core`);
-  say("  and followed in a browser", `${(followed * 100).toFixed(1)} % of a core`);
-  say("  so that following it costs", `${((followed - alone) * 100).toFixed(1)} % of a core`, "5 %");
+  const percent = (part, [whole]) => ((part / whole) * 100).toFixed(1);
+  for (const [name, sum] of Object.entries(sums)) {
+    const [whole, rest, engine, inBrowser, children] = sum;
+    say(`a busy run, ${name}: children ended per second`, (children / whole).toFixed(0));
+    say("  the server but for its engine", `${percent(rest, sum)} % of a core`);
+    say("  its engine", `${percent(engine, sum)} % of a core`, `${((engine / children) * 1e6).toFixed(0)} µs per child`);
+    say("  the browser, all processes", `${percent(inBrowser, sum)} % of a core`);
+  }
+  const cost = sums.followed[1] / sums.followed[0] - sums.alone[1] / sums.alone[0];
+  say("so that following it costs the server", `${(cost * 100).toFixed(1)} % of a core`, "5 %");
   say("memory of the server after that", `${residentMiB().toFixed(0)} MiB`);
 } finally {
   await browser?.close();

@@ -14,9 +14,9 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Append this to the execution's history.
-    Record(HistoryEvent),
+    Record(Box<HistoryEvent>),
     /// Run one attempt of a task; answer with `TaskStarted`, then `TaskSucceeded` or `TaskFailed`.
-    InvokeTask(TaskInvocation),
+    InvokeTask(Box<TaskInvocation>),
     /// The answer is no longer wanted. An answer that comes all the same is ignored.
     CancelTask {
         /// Which attempt.
@@ -70,7 +70,7 @@ pub struct TaskInvocation {
     pub resource: Resource,
     /// The state's input after `InputPath` and `Parameters`: what a plain function ARN gets as its event,
     /// and the call's parameters (`FunctionName`, `Payload`, …) for a service integration.
-    pub arguments: Value,
+    pub arguments: Arc<Value>,
     /// The token of a `.waitForTaskToken` task or an activity: what `$$.Task.Token` says.
     pub token: Option<String>,
     /// The role of the state's `Credentials`, if it has them.

@@ -281,6 +281,11 @@ impl Execution {
         }
     }
 
+    /// Who it is.
+    pub fn context(&self) -> &ExecutionContext {
+        &self.context
+    }
+
     /// Says how the input was written: the history shows it so wherever it is handed on as it is.
     pub fn with_input_text(mut self, text: &str) -> Execution {
         self.texts.push((Arc::clone(&self.input), text.into()));

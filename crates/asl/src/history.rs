@@ -75,8 +75,8 @@ pub enum EventKind {
     },
 
     LambdaFunctionScheduled {
-        resource: String,
-        input: Value,
+        resource: Arc<str>,
+        input: Arc<Value>,
         timeout_s: Option<u64>,
         /// `taskCredentials`: the role of the state's `Credentials`.
         role_arn: Option<String>,
@@ -95,8 +95,8 @@ pub enum EventKind {
     },
 
     ActivityScheduled {
-        resource: String,
-        input: Value,
+        resource: Arc<str>,
+        input: Arc<Value>,
         timeout_s: Option<u64>,
         heartbeat_s: Option<u64>,
     },
@@ -118,7 +118,7 @@ pub enum EventKind {
     /// The region is the engine's to fill in: a definition does not name one.
     TaskScheduled {
         resource: Resource,
-        parameters: Value,
+        parameters: Arc<Value>,
         timeout_s: Option<u64>,
         heartbeat_s: Option<u64>,
         /// `taskCredentials`: the role of the state's `Credentials`.

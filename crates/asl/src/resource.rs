@@ -1,6 +1,7 @@
 //! What a Task's `Resource` asks for.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The optimised integrations and their actions.
 const OPTIMISED: &[(&str, &[&str])] = &[
@@ -91,21 +92,21 @@ pub enum Resource {
     /// A Lambda function by its own ARN: `arn:aws:lambda:us-east-1:000000000000:function:infer`, with or without qualifier.
     Function {
         /// The ARN as written.
-        arn: String,
+        arn: Arc<str>,
     },
     /// An activity: `arn:aws:states:us-east-1:000000000000:activity:name`.
     Activity {
         /// The ARN as written.
-        arn: String,
+        arn: Arc<str>,
     },
     /// A service integration: `arn:aws:states:::lambda:invoke`, `arn:aws:states:::aws-sdk:s3:getObject`, ….
     Service {
         /// The ARN as written.
-        arn: String,
+        arn: Arc<str>,
         /// `lambda`, `sqs`, `aws-sdk:s3`: AWS's `resourceType`.
-        service: String,
+        service: Arc<str>,
         /// `invoke`, `sendMessage`: without the pattern.
-        action: String,
+        action: Arc<str>,
         /// How the Task waits for the answer.
         pattern: Pattern,
     },
@@ -147,10 +148,10 @@ impl Resource {
         }
         match service {
             "lambda" if rest.strip_prefix("function:").is_some_and(|name| !name.is_empty()) => {
-                Some(Resource::Function { arn: arn.to_owned() })
+                Some(Resource::Function { arn: arn.into() })
             }
             "states" if rest.strip_prefix("activity:").is_some_and(|name| !name.is_empty()) => {
-                Some(Resource::Activity { arn: arn.to_owned() })
+                Some(Resource::Activity { arn: arn.into() })
             }
             "states" if region.is_empty() && account.is_empty() => {
                 let patterns = [Pattern::WaitForTaskToken, Pattern::Sync2, Pattern::Sync];
@@ -159,9 +160,9 @@ impl Resource {
                 let (service, action) = call.rsplit_once(':')?;
                 let well_formed = !service.is_empty() && !action.is_empty() && !action.contains('.');
                 well_formed.then(|| Resource::Service {
-                    arn: arn.to_owned(),
-                    service: service.to_owned(),
-                    action: action.to_owned(),
+                    arn: arn.into(),
+                    service: service.into(),
+                    action: action.into(),
                     pattern,
                 })
             }
@@ -177,7 +178,7 @@ impl Resource {
     pub fn is_recognized(&self) -> bool {
         let Resource::Service { service, action, .. } = self else { return true };
         service.starts_with("aws-sdk:")
-            || OPTIMISED.iter().any(|(known, actions)| known == service && actions.contains(&action.as_str()))
+            || OPTIMISED.iter().any(|(known, actions)| *known == &**service && actions.contains(&&**action))
     }
 
     /// The ARN as the definition has it.
@@ -189,7 +190,7 @@ impl Resource {
 
     /// True for `arn:aws:states:::lambda:invoke` with any pattern.
     pub fn is_lambda_invoke(&self) -> bool {
-        matches!(self, Resource::Service { service, action, .. } if service == "lambda" && action == "invoke")
+        matches!(self, Resource::Service { service, action, .. } if &**service == "lambda" && &**action == "invoke")
     }
 }
 
@@ -206,15 +207,15 @@ mod tests {
     #[test]
     fn tells_the_kinds_apart() {
         let function = "arn:aws:lambda:us-east-1:000000000000:function:infer:live";
-        assert_eq!(Resource::parse(function), Some(Resource::Function { arn: function.to_owned() }));
+        assert_eq!(Resource::parse(function), Some(Resource::Function { arn: function.into() }));
         let invoke = Resource::parse("arn:aws:states:::lambda:invoke").unwrap();
         assert!(invoke.is_lambda_invoke());
         let sync = Resource::parse("arn:aws:states:::states:startExecution.sync:2").unwrap();
         assert!(matches!(&sync, Resource::Service { service, action, pattern: Pattern::Sync2, .. }
-            if service == "states" && action == "startExecution"));
+            if &**service == "states" && &**action == "startExecution"));
         let sdk = Resource::parse("arn:aws:states:::aws-sdk:s3:getObject").unwrap();
         assert!(
-            matches!(&sdk, Resource::Service { service, action, .. } if service == "aws-sdk:s3" && action == "getObject")
+            matches!(&sdk, Resource::Service { service, action, .. } if &**service == "aws-sdk:s3" && &**action == "getObject")
         );
         assert!(matches!(
             Resource::parse("arn:aws:states:us-east-1:000000000000:activity:label"),

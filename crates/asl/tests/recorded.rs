@@ -230,7 +230,7 @@ fn run(machine: StateMachine, input: Value) -> Result<(Vec<HistoryEvent>, Outcom
         };
         for command in step(&mut execution, now, event).unwrap() {
             match command {
-                Command::Record(event) => history.push(event),
+                Command::Record(event) => history.push(*event),
                 Command::InvokeTask(_) => return skip("needs a service"),
                 Command::StartMapRun { map_run, spec } => {
                     let processor = machine.processor(&spec.processor).expect("the machine names its own processors");

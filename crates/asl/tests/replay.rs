@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use starmap_asl::{
-    Command, Event, Execution, ExecutionContext, MapRunId, Options, StateMachine, Status, TaskId, TaskInvocation,
-    TimerId, Timestamp, step,
+    Command, Event, Execution, ExecutionContext, MapRunId, Options, StateMachine, Status, TaskId, TimerId, Timestamp,
+    step,
 };
 
 /// Everything that waits, retries, catches, nests and fans out.
@@ -86,7 +86,7 @@ impl Driver {
         let chosen = self.roll(outstanding.len() as u64) as usize;
         let error = ["A", "B", "States.Timeout"][self.roll(3) as usize].to_owned();
         let event = match &outstanding[chosen] {
-            Command::InvokeTask(TaskInvocation { task, .. }) => self.answer_task(*task, error),
+            Command::InvokeTask(invocation) => self.answer_task(invocation.task, error),
             Command::StartTimer { timer, due } => {
                 self.now = self.now.max(due.0);
                 Event::TimerFired { timer: *timer }

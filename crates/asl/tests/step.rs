@@ -37,10 +37,12 @@ fn check(definition: Value, input: Value, script: Vec<(i64, Event)>, expected: E
 
 fn tell(command: &Command) -> String {
     match command {
-        Command::Record(HistoryEvent { id, previous_id, kind, .. }) => {
+        Command::Record(event) => {
+            let HistoryEvent { id, previous_id, kind, .. } = &**event;
             format!("{id} <- {previous_id} {}{}", kind.name(), details(kind))
         }
-        Command::InvokeTask(TaskInvocation { task, resource, arguments, retry_count, token, .. }) => {
+        Command::InvokeTask(invocation) => {
+            let TaskInvocation { task, resource, arguments, retry_count, token, .. } = &**invocation;
             let token = if token.is_some() { " with token" } else { "" };
             format!("> invoke {} {resource} {arguments} after {retry_count} retries{token}", task.0)
         }
@@ -1078,7 +1080,9 @@ fn an_input_is_shown_as_it_was_written_for_as_long_as_it_is_handed_on() {
     let commands = step(&mut execution, Timestamp(0), Event::Started).unwrap();
     let mut told = String::new();
     for command in &commands {
-        if let Command::Record(HistoryEvent { kind, text: Some(text), .. }) = command {
+        if let Command::Record(event) = command
+            && let HistoryEvent { kind, text: Some(text), .. } = &**event
+        {
             told.push_str(&format!("{} {text}\n", kind.name()));
         }
     }

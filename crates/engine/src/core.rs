@@ -8,10 +8,11 @@ mod map_runs;
 mod redrive;
 mod tasks;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use serde_json::Value;
 use starmap_asl::{
     Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, MapRunId, Options, Outcome, ReaderRequest,
@@ -139,6 +140,15 @@ pub struct Turn {
     pub(crate) children_started: usize,
 }
 
+impl Turn {
+    /// Makes it an empty one; its room stays.
+    pub fn clear(&mut self) {
+        self.batch.writes.clear();
+        self.effects.clear();
+        self.children_started = 0;
+    }
+}
+
 /// Item counts of a map run; they add up to `total`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapRunProgress {
@@ -189,7 +199,6 @@ pub struct Core {
 /// An execution in memory.
 #[derive(Debug)]
 struct Live {
-    arn: String,
     revision: Arc<Revision>,
     machine: StateMachine,
     parent: Option<Parent>,
@@ -197,8 +206,6 @@ struct Live {
     execution: Execution,
     next_sequence: Sequence,
     last_history: u64,
-    name: String,
-    role_arn: String,
     input: Arc<Value>,
     started_at: Timestamp,
     attempts: HashMap<TaskId, Attempt>,
@@ -226,13 +233,13 @@ impl Core {
             limits,
             journal,
             access: access::everything(),
-            revisions: HashMap::new(),
-            executions: HashMap::new(),
-            map_runs: HashMap::new(),
-            by_arn: HashMap::new(),
+            revisions: HashMap::default(),
+            executions: HashMap::default(),
+            map_runs: HashMap::default(),
+            by_arn: HashMap::default(),
             activities: Activities::default(),
-            deleting: HashSet::new(),
-            watchers: HashMap::new(),
+            deleting: HashSet::default(),
+            watchers: HashMap::default(),
             unwatched: Vec::new(),
             changed_map_runs: BTreeSet::new(),
             last_execution: last_rows.0.0,
@@ -384,9 +391,9 @@ impl Core {
         match command {
             Command::Record(event) => {
                 live.last_history = event.id;
-                turn.batch.writes.push(Write::History { execution: id, event: Box::new(event) });
+                turn.batch.writes.push(Write::History { execution: id, event });
             }
-            Command::InvokeTask(invocation) => self.begin_task(id, invocation, None, turn, queue),
+            Command::InvokeTask(invocation) => self.begin_task(id, *invocation, None, turn, queue),
             Command::CancelTask { task } => self.cancel_task(id, task, turn, queue),
             Command::StartTimer { timer, due } => turn.effects.push(Effect::ArmTimer { execution: id, timer, due }),
             Command::CancelTimer { timer } => turn.effects.push(Effect::DisarmTimer { execution: id, timer }),
@@ -462,15 +469,12 @@ impl Core {
         let input = Arc::new(record.input.clone());
         let options = Options { payload_bytes_max: record.payload_bytes_max, seed: fingerprint(&[&record.arn], 0) };
         Live {
-            arn: record.arn.clone(),
-            role_arn: context.role_arn.clone(),
             execution: match record.annotations.get(INPUT_TEXT).and_then(Value::as_str) {
                 Some(text) => {
                     Execution::new(machine.clone(), context, Arc::clone(&input), options).with_input_text(text)
                 }
                 None => Execution::new(machine.clone(), context, Arc::clone(&input), options),
             },
-            name: record.name.clone(),
             input,
             started_at: record.started_at,
             machine,
@@ -479,8 +483,8 @@ impl Core {
             nesting,
             next_sequence: 0,
             last_history: 0,
-            attempts: HashMap::new(),
-            map_runs: HashMap::new(),
+            attempts: HashMap::default(),
+            map_runs: HashMap::default(),
             payload_bytes_max: record.payload_bytes_max,
         }
     }
@@ -498,11 +502,11 @@ impl Core {
         match live.parent {
             Some(parent) => notice_parent = self.map_child_ended(at, parent, &ending, turn, queue),
             None => {
-                self.by_arn.remove(&live.arn);
+                self.by_arn.remove(live.arn());
                 if self.watchers.contains_key(&id) {
                     let ended = Ended {
-                        arn: &live.arn,
-                        name: &live.name,
+                        arn: live.arn(),
+                        name: live.name(),
                         state_machine_arn: &live.revision.state_machine_arn,
                         input: &live.input,
                         started_at: live.started_at,
@@ -623,7 +627,7 @@ impl Core {
         let (mut tasks, mut pending_runs) = (Vec::new(), Vec::new());
         for command in live.execution.outstanding() {
             match command {
-                Command::InvokeTask(invocation) => tasks.push(invocation),
+                Command::InvokeTask(invocation) => tasks.push(*invocation),
                 Command::StartTimer { timer, due } => {
                     turn.effects.push(Effect::ArmTimer { execution: id, timer, due });
                 }

@@ -3,6 +3,8 @@
 //!
 //! Knows the envelope of `arn:aws:states:::lambda:invoke` and nothing about how a function is run.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use starmap_asl::{Pattern, Resource, Timestamp};
 
@@ -11,11 +13,11 @@ use crate::services::http_metadata;
 
 /// A task that can be invoked.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Call {
+pub(crate) struct Call<'a> {
     /// Function name or ARN.
     pub function: String,
     /// Its event.
-    pub payload: Value,
+    pub payload: Cow<'a, Value>,
     /// Whether the answer goes into the envelope of `lambda:invoke`.
     pub enveloped: bool,
 }
@@ -28,9 +30,11 @@ pub(crate) struct Refused {
 }
 
 /// Resolves a task to a function call.
-pub(crate) fn call(resource: &Resource, arguments: Value) -> Result<Call, Refused> {
+pub(crate) fn call<'a>(resource: &Resource, arguments: &'a Value) -> Result<Call<'a>, Refused> {
     match resource {
-        Resource::Function { arn } => Ok(Call { function: arn.clone(), payload: arguments, enveloped: false }),
+        Resource::Function { arn } => {
+            Ok(Call { function: arn.to_string(), payload: Cow::Borrowed(arguments), enveloped: false })
+        }
         Resource::Service { pattern: Pattern::RequestResponse | Pattern::WaitForTaskToken, .. }
             if resource.is_lambda_invoke() =>
         {
@@ -42,8 +46,8 @@ pub(crate) fn call(resource: &Resource, arguments: Value) -> Result<Call, Refuse
     }
 }
 
-fn lambda_invoke(arguments: Value) -> Result<Call, Refused> {
-    let Value::Object(mut arguments) = arguments else {
+fn lambda_invoke(arguments: &Value) -> Result<Call<'_>, Refused> {
+    let Value::Object(arguments) = arguments else {
         return Err(Refused {
             error: "States.Runtime",
             cause: "the Parameters of lambda:invoke must be an object with FunctionName".to_owned(),
@@ -62,7 +66,7 @@ fn lambda_invoke(arguments: Value) -> Result<Call, Refused> {
         Some(qualifier) => format!("{function}:{qualifier}"),
         None => function.clone(),
     };
-    let payload = arguments.remove("Payload").unwrap_or_else(|| Value::Object(Map::new()));
+    let payload = arguments.get("Payload").map_or_else(|| Cow::Owned(Value::Object(Map::new())), Cow::Borrowed);
     Ok(Call { function, payload, enveloped: true })
 }
 
@@ -113,9 +117,12 @@ mod tests {
 
     #[test]
     fn lambda_invoke_takes_payload_and_qualifier_and_says_what_is_missing() {
-        let ok = lambda_invoke(json!({ "FunctionName": "infer", "Payload": { "a": 1 }, "Qualifier": "live" }));
-        assert_eq!(ok, Ok(Call { function: "infer:live".to_owned(), payload: json!({ "a": 1 }), enveloped: true }));
-        let bad = lambda_invoke(json!({ "Payload": 1 })).unwrap_err();
+        let ok = json!({ "FunctionName": "infer", "Payload": { "a": 1 }, "Qualifier": "live" });
+        let payload = Cow::Owned(json!({ "a": 1 }));
+        let expected = Call { function: "infer:live".to_owned(), payload, enveloped: true };
+        assert_eq!(lambda_invoke(&ok), Ok(expected));
+        let bad = json!({ "Payload": 1 });
+        let bad = lambda_invoke(&bad).unwrap_err();
         assert!(bad.cause.contains("need FunctionName, a string; found none"), "{}", bad.cause);
     }
 

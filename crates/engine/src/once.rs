@@ -36,10 +36,10 @@ impl Callee {
             let sdk = service.strip_prefix("aws-sdk:");
             let call = ServiceCall {
                 service: sdk.unwrap_or(service).to_owned(),
-                action: action.clone(),
+                action: action.to_string(),
                 is_sdk: sdk.is_some(),
                 pattern: *pattern,
-                arguments,
+                arguments: Arc::unwrap_or_clone(arguments),
                 request_id,
                 execution_arn: execution_arn.to_owned(),
                 role_arn: credentials.unwrap_or_else(|| role_arn.to_owned()),
@@ -53,7 +53,7 @@ impl Callee {
             role_arn: credentials.unwrap_or_else(|| role_arn.to_owned()),
             is_direct: matches!(resource, Resource::Function { .. }),
         });
-        let Call { function, payload, enveloped } = integration::call(&resource, arguments).map_err(refused)?;
+        let Call { function, payload, enveloped } = integration::call(&resource, &arguments).map_err(refused)?;
         let (started, _) = oneshot::channel();
         let payload = payload.to_string().into_bytes();
         let invocation =

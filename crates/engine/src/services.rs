@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use starmap_asl::Pattern;
 
 /// One call of a service.
@@ -58,15 +58,26 @@ pub trait Services: Send + Sync + 'static {
 ///
 /// `headers` are those of the answer but for the request id, whose header is `x-amzn-RequestId` everywhere.
 pub fn http_metadata(status: u16, request_id: &str, headers: &[(&str, String)]) -> Map<String, Value> {
-    let headers = || {
-        let id = ("x-amzn-RequestId", request_id);
-        [id].into_iter().chain(headers.iter().map(|(name, value)| (*name, value.as_str())))
+    // Moved together and not by `json!`, which would write a value that is there already once more: every answer of
+    // every function has this.
+    let text = |text: &str| Value::String(text.to_owned());
+    let count = headers.len() + 1;
+    let (mut all, mut each) = (Map::with_capacity(count), Map::with_capacity(count));
+    for (name, value) in [("x-amzn-RequestId", request_id)]
+        .into_iter()
+        .chain(headers.iter().map(|(name, value)| (*name, value.as_str())))
+    {
+        all.insert(name.to_owned(), Value::Array(vec![text(value)]));
+        each.insert(name.to_owned(), text(value));
+    }
+    let object = |members: Vec<(&str, Value)>| {
+        Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     };
-    let all: Map<String, Value> = headers().map(|(name, value)| (name.to_owned(), json!([value]))).collect();
-    let each: Map<String, Value> = headers().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    let (all, each) = (Value::Object(all), Value::Object(each));
+    let http = vec![("AllHttpHeaders", all), ("HttpHeaders", each), ("HttpStatusCode", status.into())];
     Map::from_iter([
-        ("SdkHttpMetadata".to_owned(), json!({ "AllHttpHeaders": all, "HttpHeaders": each, "HttpStatusCode": status })),
-        ("SdkResponseMetadata".to_owned(), json!({ "RequestId": request_id })),
+        ("SdkHttpMetadata".to_owned(), object(http)),
+        ("SdkResponseMetadata".to_owned(), object(vec![("RequestId", text(request_id))])),
     ])
 }
 

@@ -8,9 +8,10 @@
 //! SIMULATE-1: the same setup gives the same run.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use serde_json::Value;
 use starmap_asl::{TaskId, TimerId, Timestamp};
 
@@ -210,6 +211,8 @@ struct Simulation<'a> {
     journal: Option<&'a mut dyn Journal>,
     core: Core,
     meter: Meter,
+    /// Room for the next turn.
+    spare: Turn,
     /// Microseconds since the start.
     now: u64,
     order: u64,
@@ -246,13 +249,14 @@ impl<'a> Simulation<'a> {
             journal,
             core: Core::new(Naming::default(), limits, Arc::new(MemoryJournal::default()))?,
             meter: if setup.by_item { Meter::with_items() } else { Meter::default() },
+            spare: Turn::default(),
             now: 0,
             order: 0,
             due: BinaryHeap::new(),
-            timers: HashSet::new(),
-            asked: HashMap::new(),
+            timers: HashSet::default(),
+            asked: HashMap::default(),
             waiting: VecDeque::new(),
-            pools: HashMap::new(),
+            pools: HashMap::default(),
             running: 0,
             workers: 0,
             next_child: 0,
@@ -357,7 +361,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn turn(&mut self, inputs: &mut Vec<Input>) -> Result<(), Error> {
-        let (at, mut turn) = (self.at(), Turn::default());
+        let (at, mut turn) = (self.at(), std::mem::take(&mut self.spare));
         for input in inputs.drain(..) {
             self.core.take_in(at, input, &mut turn);
         }
@@ -383,9 +387,11 @@ impl<'a> Simulation<'a> {
         if let Some(journal) = &mut self.journal {
             journal.append(&turn.batch)?;
         }
-        for effect in turn.effects {
+        for effect in turn.effects.drain(..) {
             self.carry_out(effect)?;
         }
+        turn.clear();
+        self.spare = turn;
         Ok(())
     }
 

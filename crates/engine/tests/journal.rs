@@ -87,7 +87,7 @@ fn browsable() -> Batch {
             let ending = Ending { status, output: None, cause: error.as_ref().map(|_| "because".to_owned()), error };
             writes.push(Write::ExecutionEnded { execution: ExecutionId(id), at, ending });
         }
-        writes.push(Write::Invocation(InvocationRow {
+        writes.push(Write::Invocation(Box::new(InvocationRow {
             execution: ExecutionId(id),
             task: 1,
             function: "f".to_owned(),
@@ -100,7 +100,7 @@ fn browsable() -> Batch {
             init_ms: None,
             error: None,
             at: Timestamp(2_000),
-        }));
+        })));
     }
     writes.push(Write::MapRun(Box::new(MapRunRecord {
         row: MapRunRow(1),
@@ -197,9 +197,10 @@ fn looking_around_by_index_finds_what_reading_everything_does() {
     assert_eq!(groups, memory.failures(MapRunRow(1), 10).unwrap());
     assert_eq!((groups[0].status, groups[0].count, groups[0].first_item), (Status::TimedOut, 8, 0));
     assert_eq!(groups.len(), 4, "three errors and what ran out of time");
-    let shape = |reader: &dyn Reader| reader.stretches(MapRunRow(1), Timestamp(1_000), 100, 12).unwrap();
+    let shape = |reader: &dyn Reader| reader.course(MapRunRow(1), Timestamp(1_000), 100, 12).unwrap();
     assert_eq!(shape(&*sqlite), shape(&*memory));
-    assert_eq!(shape(&*sqlite).iter().map(|stretch| stretch.started).sum::<u64>(), 40);
+    assert_eq!(shape(&*sqlite).stretches.iter().map(|stretch| stretch.started).sum::<u64>(), 40);
+    assert_eq!(shape(&*sqlite).counts, sqlite.item_counts(MapRunRow(1)).unwrap());
     let last = |reader: &dyn Reader| reader.map_run_invocations(MapRunRow(1), 3).unwrap();
     assert_eq!(last(&*sqlite), last(&*memory));
     assert_eq!(last(&*sqlite)[2].request_id, "r50");

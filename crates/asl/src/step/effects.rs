@@ -18,7 +18,7 @@ impl Step<'_> {
 
     pub(super) fn invoke(&mut self, branch: BranchId, invocation: TaskInvocation) {
         let task = invocation.task;
-        let order = self.ask(Command::InvokeTask(invocation));
+        let order = self.ask(Command::InvokeTask(Box::new(invocation)));
         self.execution.pending.tasks.insert(task, Effect { of: branch, order });
     }
 
@@ -86,7 +86,7 @@ impl Step<'_> {
     pub(super) fn cancel_everything(&mut self) {
         for command in std::mem::take(&mut self.execution.pending.commands).into_values() {
             self.commands.push(match command {
-                Command::InvokeTask(TaskInvocation { task, .. }) => Command::CancelTask { task },
+                Command::InvokeTask(invocation) => Command::CancelTask { task: invocation.task },
                 Command::StartTimer { timer, .. } => Command::CancelTimer { timer },
                 Command::StartMapRun { map_run, .. } | Command::RedriveMapRun { map_run, .. } => {
                     Command::CancelMapRun { map_run }

@@ -114,7 +114,7 @@ impl<'a> Step<'a> {
         self.execution.last_event_id += 1;
         let id = self.execution.last_event_id;
         let text = kind.payload().and_then(|payload| self.execution.text_of(payload));
-        self.commands.push(Command::Record(HistoryEvent { id, previous_id, at: self.at, kind, text }));
+        self.commands.push(Command::Record(Box::new(HistoryEvent { id, previous_id, at: self.at, kind, text })));
         id
     }
 

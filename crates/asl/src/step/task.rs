@@ -72,7 +72,7 @@ impl Step<'_> {
             task: self.next_task(),
             state: state.name.clone(),
             resource: task.resource.clone(),
-            arguments: Arc::unwrap_or_clone(arguments),
+            arguments,
             token,
             role_arn,
             retry_count: branch.retries.iter().sum(),

@@ -361,7 +361,7 @@ impl Test {
         let mut wait = None;
         for command in self.execution.outstanding() {
             match command {
-                Command::InvokeTask(invocation) => return Some(Question::Task(Box::new(invocation))),
+                Command::InvokeTask(invocation) => return Some(Question::Task(invocation)),
                 Command::StartMapRun { map_run, spec } => return Some(Question::MapRun(map_run, spec)),
                 Command::StartTimer { timer, due } if wait.is_none() => wait = Some(Question::Wait(timer, due)),
                 _ => {}

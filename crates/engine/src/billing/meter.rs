@@ -10,9 +10,10 @@
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html> and
 //! <https://aws.amazon.com/step-functions/pricing/>, read 2026-11.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use serde::Serialize;
 use serde_json::Value;
 use starmap_asl::EventKind;
@@ -24,6 +25,8 @@ use crate::registry::MachineKind;
 const PAGE_CHILDREN: usize = 1_000;
 /// The duration of an Express execution is rounded up to this.
 const EXPRESS_STEP_MS: u64 = 100;
+/// Room for the history of most children: of one task that succeeds at once, and what is before its first event.
+const EVENTS: usize = 9;
 /// What no state used, under a name that no state of a valid definition is likely to have.
 const NO_STATE: &str = "(execution)";
 
@@ -195,7 +198,11 @@ impl Meter {
             started_at: record.started_at.0,
             item,
             parent_state,
-            of_event: vec![(None, false)],
+            of_event: {
+                let mut first = Vec::with_capacity(EVENTS);
+                first.push((None, false));
+                first
+            },
             of_task: Vec::new(),
         };
         self.executions.insert(record.id, counted);
@@ -306,7 +313,7 @@ impl Meter {
         }
         for run in journal.map_runs(record.id)? {
             self.map_runs.insert(run.row, (record.id, Arc::from(run.state.as_str())));
-            let mut of_child: HashMap<ExecutionId, Vec<InvocationRow>> = HashMap::new();
+            let mut of_child: HashMap<ExecutionId, Vec<InvocationRow>> = HashMap::default();
             attempts.drain(..).for_each(|row| of_child.entry(row.execution).or_default().push(row));
             let mut after = None;
             loop {

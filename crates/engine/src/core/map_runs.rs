@@ -67,8 +67,8 @@ impl Core {
         }
         self.last_map_run += 1;
         let row = MapRunRow(self.last_map_run);
-        let label = spec.label.clone().unwrap_or_else(|| derived_uuid(&[&live.arn, &spec.state]));
-        let unique = derived_uuid(&[&live.arn, &number.0.to_string()]);
+        let label = spec.label.clone().unwrap_or_else(|| derived_uuid(&[live.arn(), &spec.state]));
+        let unique = derived_uuid(&[live.arn(), &number.0.to_string()]);
         let arn = self.naming.map_run(&live.revision.state_machine_name, &label, &unique);
         live.map_runs.insert(number, row);
         let state = spec.state.clone();

@@ -11,9 +11,10 @@
 //! TOKEN-1: a task is ended by its token at most once, and by nothing else after that.
 //! ACTIVITY-1: a task of an activity is given to one worker, unless that worker was gone before it got it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
 use starmap_asl::{Event, MapRunSpec, Pattern, Resource, TaskId, TaskInvocation, TaskToken, Timestamp};
 
@@ -113,11 +114,23 @@ impl Recorded {
 }
 
 impl Live {
+    pub(super) fn arn(&self) -> &str {
+        &self.execution.context().execution_id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.execution.context().execution_name
+    }
+
+    pub(super) fn role_arn(&self) -> &str {
+        &self.execution.context().role_arn
+    }
+
     /// What a map run of its is about to do.
     pub(super) fn wish<'a>(&'a self, spec: &'a MapRunSpec, is_redrive: bool) -> MapRunWish<'a> {
         MapRunWish {
-            execution_arn: &self.arn,
-            role_arn: &self.role_arn,
+            execution_arn: self.arn(),
+            role_arn: self.role_arn(),
             state_machine_arn: &self.revision.state_machine_arn,
             is_redrive,
             spec,
@@ -147,11 +160,11 @@ impl Core {
         let Some(live) = self.executions.get_mut(&id) else { return };
         match &resource {
             Resource::Activity { arn } if is_started => {
-                tracing::debug!(execution = id.0, activity = arn, "a worker has the task already");
+                tracing::debug!(execution = id.0, activity = &**arn, "a worker has the task already");
                 live.attempts.insert(task, Attempt { token, stage: Stage::Awaited });
             }
             Resource::Activity { arn } => {
-                if recorded.is_none() && !self.activities.known.contains(arn) {
+                if recorded.is_none() && !self.activities.known.contains(&**arn) {
                     let cause = format!("The activity {arn} does not exist.");
                     queue.push_back((id, Event::TaskRefused { task, cause }));
                     return;
@@ -159,12 +172,16 @@ impl Core {
                 if recorded.is_none() {
                     queue.push_back((id, Event::TaskScheduled { task }));
                 }
-                let stage = Stage::Queued { activity: arn.clone() };
-                let waiting =
-                    Waiting { execution: id, task, token: token.clone().unwrap_or_default(), input: arguments };
+                let stage = Stage::Queued { activity: arn.to_string() };
+                let waiting = Waiting {
+                    execution: id,
+                    task,
+                    token: token.clone().unwrap_or_default(),
+                    input: Arc::unwrap_or_clone(arguments),
+                };
                 live.attempts.insert(task, Attempt { token, stage });
-                self.activities.tasks.entry(arn.clone()).or_default().push_back(waiting);
-                self.hand_out(&arn.clone(), turn, queue);
+                self.activities.tasks.entry(arn.to_string()).or_default().push_back(waiting);
+                self.hand_out(&arn, turn, queue);
             }
             Resource::Service { pattern: Pattern::WaitForTaskToken, .. } if submitted.is_some() => {
                 live.attempts.insert(task, Attempt { token, stage: Stage::Awaited });
@@ -177,17 +194,17 @@ impl Core {
             Resource::Service { service, action, pattern, .. } if !resource.is_lambda_invoke() => {
                 let (service, is_sdk) = match service.strip_prefix("aws-sdk:") {
                     Some(service) => (service, true),
-                    None => (service.as_str(), false),
+                    None => (&**service, false),
                 };
                 let call = ServiceCall {
                     service: service.to_owned(),
-                    action: action.clone(),
+                    action: action.to_string(),
                     is_sdk,
                     pattern: *pattern,
-                    arguments,
-                    request_id: derived_uuid(&[&live.arn, "task", &task.0.to_string()]),
-                    execution_arn: live.arn.clone(),
-                    role_arn: role_arn.unwrap_or_else(|| live.role_arn.clone()),
+                    arguments: Arc::unwrap_or_clone(arguments),
+                    request_id: derived_uuid(&[live.arn(), "task", &task.0.to_string()]),
+                    execution_arn: live.arn().to_owned(),
+                    role_arn: role_arn.unwrap_or_else(|| live.role_arn().to_owned()),
                 };
                 live.attempts.insert(task, Attempt { token, stage: Stage::Service { pattern: *pattern } });
                 if !is_started {
@@ -195,11 +212,11 @@ impl Core {
                 }
                 turn.effects.push(Effect::Call { execution: id, task, call: Box::new(call) });
             }
-            _ => match integration::call(&resource, arguments) {
+            _ => match integration::call(&resource, &arguments) {
                 Ok(Call { function, payload, enveloped }) => {
                     let caller = Box::new(Caller {
-                        execution_arn: live.arn.clone(),
-                        role_arn: role_arn.unwrap_or_else(|| live.role_arn.clone()),
+                        execution_arn: live.arn().to_owned(),
+                        role_arn: role_arn.unwrap_or_else(|| live.role_arn().to_owned()),
                         is_direct: matches!(resource, Resource::Function { .. }),
                     });
                     let then_waits = matches!(resource, Resource::Service { pattern: Pattern::WaitForTaskToken, .. });
@@ -289,7 +306,7 @@ impl Core {
         };
         let then_waits = *then_waits;
         if let Some(report) = outcome.report {
-            turn.batch.writes.push(Write::Invocation(InvocationRow {
+            turn.batch.writes.push(Write::Invocation(Box::new(InvocationRow {
                 execution: id,
                 task: task.0,
                 function: report.function,
@@ -302,7 +319,7 @@ impl Core {
                 init_ms: report.init_ms,
                 error: outcome.result.as_ref().err().map(|error| error.error_name().to_owned()),
                 at,
-            }));
+            })));
         }
         Some(self.answered(id, task, answer, then_waits.then_some(Stage::Awaited), then_waits))
     }

@@ -10,7 +10,8 @@ use starmap_asl::Timestamp;
 
 use super::condition::Condition;
 use super::{
-    Error, ExecutionFilter, ExecutionId, ExecutionSummary, ExecutionsOf, InvocationRow, MapRunRow, Reader, Status,
+    Error, ExecutionFilter, ExecutionId, ExecutionSummary, ExecutionsOf, InvocationRow, ItemCounts, MapRunRow, Reader,
+    Status,
 };
 
 /// Which executions to show, and in what order.
@@ -118,6 +119,28 @@ pub struct Stretch {
     pub ended: u64,
 }
 
+/// How a map run went over time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Course {
+    /// Its children that exist so far, by status.
+    pub counts: ItemCounts,
+    /// What happened in each stretch of time.
+    pub stretches: Vec<Stretch>,
+}
+
+impl Course {
+    /// Counts a child.
+    pub(super) fn add(&mut self, status: Status, started: Option<usize>, ended: Option<usize>) {
+        self.counts.add(status, 1);
+        if let Some(stretch) = started.and_then(|index| self.stretches.get_mut(index)) {
+            stretch.started += 1;
+        }
+        if let Some(stretch) = ended.and_then(|index| self.stretches.get_mut(index)) {
+            stretch.ended += 1;
+        }
+    }
+}
+
 /// The statuses of what went wrong.
 pub const FAILURES: [Status; 3] = [Status::Failed, Status::TimedOut, Status::Aborted];
 
@@ -204,33 +227,24 @@ pub(super) fn failures<R: Reader + ?Sized>(
     Ok(groups)
 }
 
-pub(super) fn stretches<R: Reader + ?Sized>(
+pub(super) fn course<R: Reader + ?Sized>(
     reader: &R,
     map_run: MapRunRow,
     from: Timestamp,
     width_ms: i64,
     count: usize,
-) -> Result<Vec<Stretch>, Error> {
-    let mut stretches = vec![Stretch::default(); count];
+) -> Result<Course, Error> {
+    let mut course = Course { stretches: vec![Stretch::default(); count], ..Course::default() };
+    let index = |at| stretch_at(from, width_ms, at);
     for child in reader.children(map_run)? {
-        if let Some(stretch) = stretch_of(&mut stretches, from, width_ms, child.started_at) {
-            stretch.started += 1;
-        }
-        if let Some(stretch) = child.stopped_at.and_then(|at| stretch_of(&mut stretches, from, width_ms, at)) {
-            stretch.ended += 1;
-        }
+        course.add(child.status, index(child.started_at), child.stopped_at.and_then(index));
     }
-    Ok(stretches)
+    Ok(course)
 }
 
-pub(super) fn stretch_of(
-    stretches: &mut [Stretch],
-    from: Timestamp,
-    width_ms: i64,
-    at: Timestamp,
-) -> Option<&mut Stretch> {
-    let index = usize::try_from((at.0 - from.0).div_euclid(width_ms)).ok()?;
-    stretches.get_mut(index)
+/// Which stretch of `width_ms` milliseconds a time falls into.
+pub(super) fn stretch_at(from: Timestamp, width_ms: i64, at: Timestamp) -> Option<usize> {
+    usize::try_from((at.0 - from.0).div_euclid(width_ms)).ok()
 }
 
 pub(super) fn map_run_invocations<R: Reader + ?Sized>(

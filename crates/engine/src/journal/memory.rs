@@ -106,7 +106,7 @@ impl Journal for MemoryJournal {
                         record.details = MapRunDetails::clone(&details);
                     }
                 }
-                Write::Invocation(row) => rows.invocations.push(row),
+                Write::Invocation(row) => rows.invocations.push(*row),
             }
         }
         Ok(())

@@ -342,7 +342,7 @@ pub enum Write {
     /// A map run has come further, or ended.
     MapRunChanged { map_run: MapRunRow, status: Status, stopped_at: Option<Timestamp>, details: Box<MapRunDetails> },
     /// A task's attempt finished.
-    Invocation(InvocationRow),
+    Invocation(Box<InvocationRow>),
 }
 
 /// Changes that become durable together.

@@ -4,7 +4,7 @@
 
 use starmap_asl::{Event, Timestamp};
 
-use super::browse::{self, FailureGroup, Listing, ListingPage, Stretch};
+use super::browse::{self, Course, FailureGroup, Listing, ListingPage};
 use super::{
     ChildRecord, ChildState, Error, ExecutionId, ExecutionRecord, HistoryRow, InvocationRow, MapRunRecord, MapRunRow,
     Parent, Status,
@@ -219,16 +219,10 @@ pub trait Reader: Send + Sync {
         browse::failures(self, map_run, limit)
     }
 
-    /// How many children of a map run were started and how many ended in each of `count` stretches of `width_ms`
-    /// milliseconds (at least 1) from `from` on.
-    fn stretches(
-        &self,
-        map_run: MapRunRow,
-        from: Timestamp,
-        width_ms: i64,
-        count: usize,
-    ) -> Result<Vec<Stretch>, Error> {
-        browse::stretches(self, map_run, from, width_ms.max(1), count)
+    /// The children of a map run that exist so far, by status, and how many were started and how many ended in each of
+    /// `count` stretches of `width_ms` milliseconds (at least 1) from `from` on.
+    fn course(&self, map_run: MapRunRow, from: Timestamp, width_ms: i64, count: usize) -> Result<Course, Error> {
+        browse::course(self, map_run, from, width_ms.max(1), count)
     }
 
     /// The finished attempts of a map run's last children, by item, at most `limit`, in the order in which they finished.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, named_p
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
 
-use super::browse::{FailureGroup, Listing, ListingPage, Stretch};
+use super::browse::{Course, FailureGroup, Listing, ListingPage};
 use super::{
     Awaiting, Batch, ChildRecord, ChildState, Ending, Error, ExecutionFilter, ExecutionId, ExecutionRecord,
     ExecutionSummary, ExecutionsOf, HistoryRow, InvocationRow, ItemCounts, Journal, MapRunDetails, MapRunRecord,
@@ -467,14 +467,8 @@ impl Reader for SqliteReader {
         self.grouped_failures(map_run, limit)
     }
 
-    fn stretches(
-        &self,
-        map_run: MapRunRow,
-        from: Timestamp,
-        width_ms: i64,
-        count: usize,
-    ) -> Result<Vec<Stretch>, Error> {
-        self.shape(map_run, from, width_ms, count)
+    fn course(&self, map_run: MapRunRow, from: Timestamp, width_ms: i64, count: usize) -> Result<Course, Error> {
+        self.course_of(map_run, from, width_ms.max(1), count)
     }
 
     fn map_run_invocations(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<InvocationRow>, Error> {
@@ -876,8 +870,8 @@ fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 }
 
 fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
-    let text: String = row.get(column)?;
-    Status::parse(&text).ok_or_else(|| conversion(column, format!("unknown status {text:?}")))
+    let text = row.get_ref(column)?.as_str()?;
+    Status::parse(text).ok_or_else(|| conversion(column, format!("unknown status {text:?}")))
 }
 
 fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<MachineKind> {

@@ -100,7 +100,7 @@ pub fn run(mut open: impl FnMut() -> Box<dyn Journal>) {
         Write::MapRun(Box::new(run.clone())),
         Write::Execution(Box::new(child.clone())),
         Write::History { execution: parent.id, event: Box::new(entry) },
-        Write::Invocation(invocation.clone()),
+        Write::Invocation(Box::new(invocation.clone())),
     ];
     for (sequence, (at, event)) in (0..).zip(events.clone()) {
         writes.push(Write::Event { execution: parent.id, sequence, at, event });

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
-use starmap_engine::journal::browse::{FAILURES, FailureGroup, Listing, Order, Stretch};
+use starmap_engine::journal::browse::{Course, FAILURES, FailureGroup, Listing, Order};
 use starmap_engine::journal::{
-    Counts, ExecutionRecord, ExecutionSummary, ExecutionsOf, InvocationRow, ItemCounts, MapRunRecord, MapRunRow, Status,
+    Counts, ExecutionRecord, ExecutionSummary, ExecutionsOf, InvocationRow, MapRunRecord, MapRunRow, Status,
 };
 
 use super::execution::told;
@@ -183,8 +183,7 @@ impl Console {
             from: run.started_at,
             whole,
             width_ms,
-            stretches: self.reader.stretches(run.row, run.started_at, width_ms, POINTS)?,
-            counts: self.reader.item_counts(run.row)?,
+            course: self.reader.course(run.row, run.started_at, width_ms, POINTS)?,
             failures: self.reader.failures(run.row, GROUPS_MAX)?,
             attempts: self.reader.map_run_invocations(run.row, ATTEMPTS_MAX)?,
         });
@@ -313,7 +312,7 @@ impl Console {
         count: u64,
     ) -> Result<(Vec<ExecutionSummary>, u64), Failure> {
         // Counted at most once a second, and not for every page.
-        let counts = self.shape(run)?.counts;
+        let counts = self.shape(run)?.course.counts;
         let failed = counts.failed + counts.timed_out;
         let ended = counts.succeeded + failed + counts.aborted;
         let part = |statuses: &[Status], order: Order, from: u64, count: u64| {
@@ -378,8 +377,8 @@ impl Console {
         value["overTime"] = json!({
             "from": shape.from.to_string(),
             "stretchMs": shape.width_ms,
-            "started": shape.stretches.iter().map(|stretch| stretch.started).collect::<Vec<_>>(),
-            "ended": shape.stretches.iter().map(|stretch| stretch.ended).collect::<Vec<_>>(),
+            "started": shape.course.stretches.iter().map(|stretch| stretch.started).collect::<Vec<_>>(),
+            "ended": shape.course.stretches.iter().map(|stretch| stretch.ended).collect::<Vec<_>>(),
         });
         value["children"] = json!({
             "show": show, "from": from, "total": total,
@@ -461,9 +460,7 @@ pub(super) struct Shape {
     from: Timestamp,
     whole: i64,
     width_ms: i64,
-    stretches: Vec<Stretch>,
-    /// Children that there are.
-    counts: ItemCounts,
+    course: Course,
     failures: Vec<FailureGroup>,
     /// The last ones that have ended.
     attempts: Vec<InvocationRow>,
@@ -474,7 +471,7 @@ impl Shape {
     fn recent_rate(&self) -> f64 {
         let last = usize::try_from(self.whole / self.width_ms).unwrap_or(0).min(POINTS - 1);
         let many = usize::try_from((RATE_MS / self.width_ms).max(1)).unwrap_or(1).min(last + 1);
-        let ended: u64 = self.stretches[last + 1 - many..=last].iter().map(|stretch| stretch.ended).sum();
+        let ended: u64 = self.course.stretches[last + 1 - many..=last].iter().map(|stretch| stretch.ended).sum();
         let s = (self.whole - (last + 1 - many) as i64 * self.width_ms).max(1) as f64 / 1e3;
         ended as f64 / s
     }
@@ -510,7 +507,7 @@ fn figures(shape: &Shape) -> Html {
     let s = shape.width_ms as f64 / 1e3;
     // At the end of each stretch: more may have begun within one than ever ran at once.
     let mut running: i64 = 0;
-    let at_ends: Vec<f64> = shape.stretches[..=until]
+    let at_ends: Vec<f64> = shape.course.stretches[..=until]
         .iter()
         .map(|stretch| {
             running += i64::try_from(stretch.started).unwrap_or(0) - i64::try_from(stretch.ended).unwrap_or(0);
@@ -518,7 +515,7 @@ fn figures(shape: &Shape) -> Html {
             running.max(i64::from(stretch.started > 0)) as f64
         })
         .collect();
-    let rates: Vec<f64> = shape.stretches[..=until].iter().map(|stretch| stretch.ended as f64 / s).collect();
+    let rates: Vec<f64> = shape.course.stretches[..=until].iter().map(|stretch| stretch.ended as f64 / s).collect();
     html!(
         "<section class=\"figures\" aria-label=\"Over time\">{}{}</section>",
         area("Children at once", &at_ends, shape.whole, "running"),

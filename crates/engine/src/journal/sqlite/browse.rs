@@ -6,7 +6,7 @@ use serde_json::Value;
 use starmap_asl::Timestamp;
 
 use super::{EXECUTION_SUMMARY, SqliteReader, bounded, conversion, execution_summary, invocation, limit_of, status};
-use crate::journal::browse::{FAILURES, FailureGroup, Listing, ListingPage, Order, Stretch, stretch_of};
+use crate::journal::browse::{Course, FAILURES, FailureGroup, Listing, ListingPage, Order, Stretch, stretch_at};
 use crate::journal::{Error, ExecutionId, ExecutionsOf, InvocationRow, ItemCounts, MapRunRow, Status};
 
 /// Beside the schema proper, because journals of its first versions lack them. Partial, so that a child costs as few
@@ -31,6 +31,26 @@ const IS_RUNNING: &str = "map_run IS NOT NULL AND stopped_at IS NULL";
 
 /// Failures that are grouped at most. With more of them than that the groups' counts are those of the first ones.
 const GROUPED_MAX: usize = 20_000;
+
+/// SQL for the failures of map run `?1`, at most `?2` groups of them. Which children those are is asked for by itself,
+/// so that the index has the whole answer: asked for their errors at once, SQLite would look at every child.
+fn failures() -> String {
+    format!(
+        "SELECT status, error, cause, count(*), id, min(item_index) FROM ( \
+           SELECT id AS failed FROM executions WHERE map_run = ?1 AND {IS_FAILED} ORDER BY item_index LIMIT {GROUPED_MAX}) \
+         CROSS JOIN executions ON id = failed \
+         GROUP BY status, error, cause ORDER BY status = 'ABORTED', count(*) DESC, min(item_index) LIMIT ?2"
+    )
+}
+
+/// SQL for when the children of map run `?1` were started and ended, and how.
+fn times() -> String {
+    format!(
+        "SELECT status, started_at, stopped_at FROM executions \
+         WHERE map_run = ?1 AND map_run IS NOT NULL AND stopped_at IS NOT NULL \
+         UNION ALL SELECT status, started_at, NULL FROM executions WHERE map_run = ?1 AND {IS_RUNNING}"
+    )
+}
 
 /// SQL for what stands after the last colon of an ARN.
 fn last_part(column: &str) -> String {
@@ -168,14 +188,8 @@ impl SqliteReader {
     }
 
     pub(super) fn grouped_failures(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<FailureGroup>, Error> {
-        let sql = format!(
-            "SELECT status, error, cause, count(*), id, min(item_index) FROM ( \
-               SELECT status, error, cause, id, item_index FROM executions \
-               WHERE map_run = ?1 AND {IS_FAILED} ORDER BY item_index LIMIT {GROUPED_MAX}) \
-             GROUP BY status, error, cause ORDER BY status = 'ABORTED', count(*) DESC, min(item_index) LIMIT ?2"
-        );
         // With `min` alone, SQLite takes the other columns from the row that has the least.
-        self.select(&sql, params![map_run.0, limit_of(limit)], |row| {
+        self.select(&failures(), params![map_run.0, limit_of(limit)], |row| {
             Ok(FailureGroup {
                 status: status(row, 0)?,
                 error: row.get(1)?,
@@ -187,37 +201,26 @@ impl SqliteReader {
         })
     }
 
-    pub(super) fn shape(
+    /// One pass over the index of those that ended, and the few that run: by rows, because SQLite would sort them to
+    /// count them in groups, which takes twice as long.
+    pub(super) fn course_of(
         &self,
         map_run: MapRunRow,
         from: Timestamp,
         width_ms: i64,
         count: usize,
-    ) -> Result<Vec<Stretch>, Error> {
-        let mut stretches = vec![Stretch::default(); count];
-        let width_ms = width_ms.max(1);
-        // Those that ended, from the index alone; and the few that run.
-        let ended = "map_run = ?1 AND map_run IS NOT NULL AND stopped_at IS NOT NULL";
-        let running = format!("map_run = ?1 AND {IS_RUNNING}");
-        for condition in [ended, &running] {
-            let sql = format!("SELECT started_at, stopped_at FROM executions WHERE {condition}");
-            self.with_connection("reading the times of a map run", |connection| {
-                let mut statement = connection.prepare_cached(&sql)?;
-                let mut rows = statement.query(params![map_run.0])?;
-                while let Some(row) = rows.next()? {
-                    let (started_at, stopped_at): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
-                    if let Some(stretch) = stretch_of(&mut stretches, from, width_ms, Timestamp(started_at)) {
-                        stretch.started += 1;
-                    }
-                    let stopped = stopped_at.and_then(|at| stretch_of(&mut stretches, from, width_ms, Timestamp(at)));
-                    if let Some(stretch) = stopped {
-                        stretch.ended += 1;
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        Ok(stretches)
+    ) -> Result<Course, Error> {
+        let index = |at| stretch_at(from, width_ms, Timestamp(at));
+        self.with_connection("reading the course of a map run", |connection| {
+            let mut course = Course { stretches: vec![Stretch::default(); count], ..Course::default() };
+            let mut statement = connection.prepare_cached(&times())?;
+            let mut rows = statement.query(params![map_run.0])?;
+            while let Some(row) = rows.next()? {
+                let (started_at, stopped_at): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
+                course.add(status(row, 0)?, index(started_at), stopped_at.and_then(index));
+            }
+            Ok(course)
+        })
     }
 
     pub(super) fn last_invocations(&self, map_run: MapRunRow, limit: usize) -> Result<Vec<InvocationRow>, Error> {
@@ -253,5 +256,29 @@ impl SqliteReader {
     pub(super) fn last_chunk(&self, execution: ExecutionId) -> Result<u64, Error> {
         let sql = "SELECT chunk + 1 FROM log WHERE execution = ?1 ORDER BY chunk DESC LIMIT 1";
         Ok(self.select(sql, params![execution.0], |row| row.get(0))?.first().copied().unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::sqlite::SqliteJournal;
+
+    /// What a page of a map run of 100,000 children reads must not look at every child's row.
+    #[test]
+    fn failures_and_times_are_read_from_indexes() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
+        let plan = |sql: &str| -> String {
+            let mut statement = journal.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let values = vec![1i64; statement.parameter_count()];
+            let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+            rows.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
+        };
+        let failures = plan(&failures());
+        assert!(failures.contains("executions USING COVERING INDEX executions_failed_by_item"), "{failures}");
+        let times = plan(&times());
+        assert!(times.contains("executions USING COVERING INDEX executions_by_time"), "{times}");
+        assert!(times.contains("executions USING INDEX executions_running"), "{times}");
     }
 }
