@@ -160,7 +160,13 @@ try {
   // depends on how many children end in a turn, and that on what else the machine does.
   const busy = await start("busy", 1);
   await page.goto("about:blank");
-  await sleep(3000);
+  // The bill of the first run, which its execution's page asked for, is still being counted.
+  for (let last = cpuSeconds().rest; ;) {
+    await sleep(1000);
+    const { rest } = cpuSeconds();
+    if (rest - last < 0.05) break;
+    last = rest;
+  }
   const { mapRuns } = await call("ListMapRuns", { executionArn: busy });
   const ended = async () => (await call("DescribeMapRun", { mapRunArn: mapRuns[0].mapRunArn })).executionCounts.succeeded;
   const sums = { alone: [0, 0, 0, 0, 0], followed: [0, 0, 0, 0, 0] };

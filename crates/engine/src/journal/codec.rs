@@ -233,13 +233,13 @@ impl Serialize for Details<'_> {
             }
             EventKind::LambdaFunctionScheduled { resource, input, timeout_s, role_arn } => {
                 fields.put_if("role_arn", role_arn.as_ref())?;
-                fields.put("resource", resource)?;
-                fields.put("input", input)?;
+                fields.put("resource", &**resource)?;
+                fields.put("input", &**input)?;
                 fields.put_if("timeout_s", timeout_s.as_ref())?;
             }
             EventKind::ActivityScheduled { resource, input, timeout_s, heartbeat_s } => {
-                fields.put("resource", resource)?;
-                fields.put("input", input)?;
+                fields.put("resource", &**resource)?;
+                fields.put("input", &**input)?;
                 fields.put_if("timeout_s", timeout_s.as_ref())?;
                 fields.put_if("heartbeat_s", heartbeat_s.as_ref())?;
             }
@@ -256,7 +256,7 @@ impl Serialize for Details<'_> {
             EventKind::TaskScheduled { resource, parameters, timeout_s, heartbeat_s, role_arn } => {
                 fields.put_if("role_arn", role_arn.as_ref())?;
                 fields.put("resource", resource.arn())?;
-                fields.put("parameters", parameters)?;
+                fields.put("parameters", &**parameters)?;
                 fields.put_if("timeout_s", timeout_s.as_ref())?;
                 fields.put_if("heartbeat_s", heartbeat_s.as_ref())?;
             }

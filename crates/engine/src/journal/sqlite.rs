@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, named_params, params};
 use serde_json::Value;
 use starmap_asl::{Event, Timestamp};
@@ -183,7 +184,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.pragma_update(None, "synchronous", "FULL").map_err(setup)?;
     connection.pragma_update(None, "busy_timeout", 5_000).map_err(setup)?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).map_err(setup)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    keep_statements(connection).map_err(setup)?;
     if tables == 0 {
         let create = format!(
             "BEGIN IMMEDIATE; {SCHEMA} {LOG_SCHEMA} {REDRIVES_SCHEMA} {} PRAGMA application_id = {APPLICATION_ID}; \
@@ -205,6 +206,13 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.execute_batch(MAP_RUN_DETAILS).map_err(setup)?;
     connection.execute_batch(tables::DELETING).map_err(setup)?;
     connection.execute_batch(browse::INDEXES).map_err(setup)
+}
+
+/// Statements are prepared once. Without the planner's stability guarantee SQLite prepares one anew whenever another
+/// value is bound to its LIMIT, because the plan might be another: most of the time of reading a run of many children.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// The schema version of a file that is a journal.
@@ -488,6 +496,7 @@ impl SqliteReader {
         let connection = Connection::open_with_flags(&self.path, flags).map_err(failed)?;
         connection.pragma_update(None, "busy_timeout", 5_000).map_err(failed)?;
         connection.pragma_update(None, "query_only", true).map_err(failed)?;
+        keep_statements(&connection).map_err(failed)?;
         Ok(connection)
     }
 

@@ -25,10 +25,14 @@ use tokio::time::Instant;
 use super::Console;
 use super::request::Request;
 
-/// Between two looks at least.
+/// Between two looks at least, at first.
 const PAUSE_MIN: Duration = Duration::from_millis(300);
-/// So long a look waits for a notice, and is made without one then.
+/// Between two looks at least, once a page has been followed for [`EARLY`] times as long; and so long a look waits for a
+/// notice, and is made without one then.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// What is short is seen in small steps; of what goes on for minutes a step in a second is enough, and a third of the
+/// work, of which most is the browser's.
+const EARLY: u32 = 20;
 /// Rendering takes at most this part of the time.
 const SHARE: u32 = 40;
 /// Something is sent so often, whether there is news or not, so that a client that is gone is noticed.
@@ -80,7 +84,8 @@ async fn follow(console: Arc<Console>, request: Request, sender: mpsc::Sender<By
     let mut notices = console.engine.notices();
     let mut stopping = console.stopping.subscribe();
     let mut known: HashMap<&'static str, u64> = HashMap::new();
-    let mut said_at = Instant::now();
+    let since = Instant::now();
+    let mut said_at = since;
     loop {
         let began = Instant::now();
         let Ok(page) = console.page(&request).await else { break };
@@ -107,7 +112,8 @@ async fn follow(console: Arc<Console>, request: Request, sender: mpsc::Sender<By
                 return;
             }
         }
-        let pause = (took * SHARE).clamp(PAUSE_MIN, 20 * PAUSE_MAX);
+        let pause_min = (since.elapsed() / EARLY).clamp(PAUSE_MIN, PAUSE_MAX);
+        let pause = (took * SHARE).clamp(pause_min, 20 * PAUSE_MAX);
         let look_again = async {
             tokio::time::sleep(pause).await;
             // One that came during the pause is there at once; however many there are, they are one reason to look.
