@@ -10,7 +10,7 @@ use crate::precision::Linear;
 use crate::{inception, transformer};
 
 /// Galaxies that go through the wide linear layers at the end together: the more, the less often their weights (28 MB)
-/// come from main memory. Everything before works on sixteen at a time, whatever the caller's batch.
+/// come from main memory. Everything before works on a few times sixteen, whatever the caller's batch.
 pub const HEAD_BATCH: usize = 256;
 /// The same, in groups that are computed side by side.
 const HEAD_GROUPS: usize = HEAD_BATCH / LANES;
@@ -29,11 +29,13 @@ pub enum Stage {
     Parallel(usize),
     /// What the tokens attended to, `[tokens, width]`.
     Attention(usize),
-    /// Tokens after the attention's projection, `[tokens, width]`.
+    /// Tokens after the attention's projection, `[tokens, width]`; of the last block the patches alone.
     Projection(usize),
-    /// Tokens after the block, `[tokens, width]`.
+    /// Tokens after the block, `[tokens, width]`; not of the last one.
     Block(usize),
-    /// Mean of the patches, normalised, `[width]`.
+    /// Mean over the patches after the last block, `[width]`.
+    Mean,
+    /// The same, normalised.
     Transformer,
     /// A grid of the Inception branch after its k-th block, `[side, side, channels]`.
     Inception(usize),
@@ -83,7 +85,7 @@ impl<'m> Predictor<'m> {
         Self {
             set,
             batch_max,
-            transformer: model.transformer.scratch(),
+            transformer: model.transformer.scratch(groups.min(transformer::GROUPS)),
             inception: model.inception.scratch(),
             images: zeros(config.image()),
             pooled: zeros(groups * config.width),
@@ -137,10 +139,12 @@ impl<'m> Predictor<'m> {
         }
         let parts = images.chunks(HEAD_BATCH * image).zip(magnitudes.chunks(HEAD_BATCH * bands));
         for ((images, magnitudes), redshifts) in parts.zip(redshifts.chunks_mut(HEAD_BATCH)) {
-            let each = images.chunks(LANES * image).zip(magnitudes.chunks(LANES * bands));
-            for (group, (images, magnitudes)) in each.enumerate() {
-                self.group(group, images, observe);
+            for (group, magnitudes) in magnitudes.chunks(LANES * bands).enumerate() {
                 side_by_side(magnitudes, bands, &mut self.magnitudes[group * bands..], |band| band);
+            }
+            let together = transformer::GROUPS;
+            for (at, images) in images.chunks(together * LANES * image).enumerate() {
+                self.branches(at * together, images, observe);
             }
             let groups = redshifts.len().div_ceil(LANES);
             self.heads(groups);
@@ -152,8 +156,9 @@ impl<'m> Predictor<'m> {
         Ok(())
     }
 
-    /// A group of up to sixteen galaxies, from images to the inputs of the heads.
-    fn group(&mut self, group: usize, images: &[f32], observe: &mut dyn FnMut(Stage, &[Lanes])) {
+    /// Up to [`transformer::GROUPS`] times sixteen galaxies, from images to the inputs of the heads; `first` is the first
+    /// group's place.
+    fn branches(&mut self, first: usize, images: &[f32], observe: &mut dyn FnMut(Stage, &[Lanes])) {
         let (model, config, set) = (self.model, self.model.config(), self.set);
         let (side, patch, bands, grid) = (config.side, config.patch, config.bands, config.grid());
         // A patch's pixels lie together, in the order of the embedding's weights.
@@ -162,13 +167,17 @@ impl<'m> Predictor<'m> {
             ((token * bands + band) * patch + row) * patch + column
         };
         let place = |i: usize| pixel(i / side / side, i / side % side, i % side);
-        side_by_side(images, config.image(), &mut self.images, place);
-        observe(Stage::Images, &self.images);
-        let pooled = &mut self.pooled[group * config.width..][..config.width];
-        model.transformer.forward(set, &self.images, &mut self.transformer, &mut self.reduced, pooled, observe);
-        observe(Stage::Transformer, pooled);
-        let flat = &mut self.grids[group * config.flat()..][..config.flat()];
-        model.inception.forward(set, &self.images, pixel, &mut self.inception, flat, observe);
+        let mut groups = 0;
+        for images in images.chunks(LANES * config.image()) {
+            side_by_side(images, config.image(), &mut self.images, place);
+            observe(Stage::Images, &self.images);
+            model.transformer.embed(set, &self.images, groups, &mut self.transformer, observe);
+            let flat = &mut self.grids[(first + groups) * config.flat()..][..config.flat()];
+            model.inception.forward(set, &self.images, pixel, &mut self.inception, flat, observe);
+            groups += 1;
+        }
+        let pooled = &mut self.pooled[first * config.width..];
+        model.transformer.forward(set, groups, &mut self.transformer, &mut self.reduced, pooled, observe);
     }
 
     /// From the inputs of the heads to redshifts.

@@ -1,4 +1,4 @@
-//! The transformer branch, for sixteen galaxies side by side.
+//! The transformer branch, for sixteen galaxies side by side, and a few times sixteen one after the other.
 //!
 //! Tokens are rows of one matrix: the class token, then the patches. The parallel convolution branch works on the
 //! patches alone, which this way are contiguous, and so is what the mean is taken over.
@@ -7,7 +7,7 @@ use starmap_kernels::attention::{Heads, attention};
 use starmap_kernels::bottleneck::bottleneck;
 use starmap_kernels::matrix::{Rows, Then, Weights, multiply};
 use starmap_kernels::norm::layer_norm;
-use starmap_kernels::pool::mean_of_rows;
+use starmap_kernels::pool::add_rows;
 use starmap_kernels::{LANES, Lanes, Set, reduced};
 
 use crate::config::Config;
@@ -20,6 +20,9 @@ use crate::predictor::Stage;
 pub(crate) const LAYER_NORM_EPSILON: f32 = 1e-6;
 /// Tokens that go through a block's MLP together: what is between its layers stays in the second level of cache.
 const MLP_ROWS: usize = 6;
+/// Times sixteen galaxies that go through a block before any goes through the next: the weights of all blocks do not fit
+/// into the second level of cache, and come from further away once for all of these.
+pub(crate) const GROUPS: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct Transformer {
@@ -48,12 +51,15 @@ struct Block {
 /// Memory that a forward pass works in.
 #[derive(Debug)]
 pub(crate) struct Scratch {
+    /// Of each of [`GROUPS`] groups, `[tokens, width]`; so is `normed`.
     tokens: Vec<Lanes>,
     normed: Vec<Lanes>,
     qkv: Vec<Lanes>,
     scores: Vec<Lanes>,
     parallel: Vec<Lanes>,
     hidden: Vec<Lanes>,
+    /// Means over the patches, of what is between the last MLP's layers and of the tokens.
+    hidden_mean: Vec<Lanes>,
     mean: Vec<Lanes>,
 }
 
@@ -111,69 +117,123 @@ impl Transformer {
         })
     }
 
-    pub fn scratch(&self) -> Scratch {
+    /// For up to so many groups at a time.
+    pub fn scratch(&self, groups: usize) -> Scratch {
         let (width, patches) = (self.width, self.positions.len() / self.width);
         let tokens = patches + 1;
         let mlp = self.blocks.iter().map(|block| block.fc1.outputs()).max().unwrap_or(0);
-        let groups = self.blocks.iter().flat_map(|block| &block.parallel);
-        let parallel = groups.map(|[first, _]| first.outputs()).max().unwrap_or(0);
+        let small = self.blocks.iter().flat_map(|block| &block.parallel);
+        let parallel = small.map(|[first, _]| first.outputs()).max().unwrap_or(0);
         let zeros = |size: usize| vec![Lanes::ZERO; size];
         Scratch {
-            tokens: zeros(tokens * width),
-            normed: zeros(tokens * width),
+            tokens: zeros(groups * tokens * width),
+            normed: zeros(groups * tokens * width),
             qkv: zeros(tokens * 3 * width),
             scores: zeros(tokens * tokens),
             parallel: zeros(patches * parallel),
             hidden: zeros(MLP_ROWS * mlp),
+            hidden_mean: zeros(mlp),
             mean: zeros(width),
         }
     }
 
-    /// Normalised mean of the patch tokens, `[width]` into `out`, of `images` `[patches, bands·patch·patch]`.
-    pub fn forward(
+    /// Embeds the `images`, `[patches, bands·patch·patch]`, of one group.
+    pub fn embed(
         &self,
         set: Set,
         images: &[Lanes],
+        group: usize,
+        scratch: &mut Scratch,
+        observe: &mut dyn FnMut(Stage, &[Lanes]),
+    ) {
+        let (width, patches, each) = (self.width, self.patches(), self.tokens() * self.width);
+        let tokens = &mut scratch.tokens[group * each..][..each];
+        let begin = self.class.iter().chain(&self.positions);
+        tokens.iter_mut().zip(begin).for_each(|(token, begin)| *token = Lanes([*begin; LANES]));
+        let pixels = Rows::new(images, patches, self.embed.inputs());
+        multiply(set, pixels, &self.embed, &mut tokens[width..], width, Then::Add);
+        observe(Stage::PatchEmbed, tokens);
+    }
+
+    /// Normalised means of the patch tokens of the groups that were embedded, `[groups, width]`, into `out`.
+    pub fn forward(
+        &self,
+        set: Set,
+        groups: usize,
         scratch: &mut Scratch,
         reduced: &mut reduced::Scratch,
         out: &mut [Lanes],
         observe: &mut dyn FnMut(Stage, &[Lanes]),
     ) {
-        let (width, patches) = (self.width, self.positions.len() / self.width);
-        let rows = patches + 1;
-        let begin = self.class.iter().chain(&self.positions);
-        scratch.tokens.iter_mut().zip(begin).for_each(|(token, begin)| *token = Lanes([*begin; LANES]));
-        let pixels = Rows::new(images, patches, self.embed.inputs());
-        multiply(set, pixels, &self.embed, &mut scratch.tokens[width..], width, Then::Add);
-        observe(Stage::PatchEmbed, &scratch.tokens);
-
+        let (width, patches, each) = (self.width, self.patches(), self.tokens() * self.width);
         for (index, block) in self.blocks.iter().enumerate() {
-            layer_norm(set, &scratch.tokens, width, LAYER_NORM_EPSILON, &mut scratch.normed);
-            block.qkv.apply(set, &scratch.normed, rows, reduced, &mut scratch.qkv, Then::Store);
-            observe(Stage::Queries(index), &scratch.qkv);
+            let is_last = index + 1 == self.blocks.len();
+            // The class token has served when the patches of the last block have attended to it.
+            let (served, rows) = if is_last { (width, patches) } else { (0, self.tokens()) };
+            let of_groups = scratch.tokens.chunks_exact_mut(each).zip(scratch.normed.chunks_exact_mut(each));
+            for (tokens, normed) in of_groups.take(groups) {
+                layer_norm(set, tokens, width, LAYER_NORM_EPSILON, normed);
+                block.qkv.apply(set, normed, self.tokens(), reduced, &mut scratch.qkv, Then::Store);
+                observe(Stage::Queries(index), &scratch.qkv);
 
-            // The parallel branch sees the block's input, which nothing else needs any more.
-            block.parallel(set, &mut scratch.tokens[width..], patches, width, &mut scratch.parallel);
-            observe(Stage::Parallel(index), &scratch.tokens);
+                // The parallel branch sees the block's input, which nothing else needs any more.
+                block.parallel(set, &mut tokens[width..], patches, width, &mut scratch.parallel);
+                observe(Stage::Parallel(index), tokens);
 
-            let heads = Heads { width, count: self.heads };
-            attention(set, &scratch.qkv, rows, heads, &mut scratch.scores, &mut scratch.normed);
-            observe(Stage::Attention(index), &scratch.normed);
-            block.proj.apply(set, &scratch.normed, rows, reduced, &mut scratch.tokens, Then::Add);
-            observe(Stage::Projection(index), &scratch.tokens);
-
-            layer_norm(set, &scratch.tokens, width, LAYER_NORM_EPSILON, &mut scratch.normed);
+                let heads = Heads { width, count: self.heads };
+                attention(set, &scratch.qkv, self.tokens(), heads, &mut scratch.scores, normed);
+                observe(Stage::Attention(index), normed);
+                let (tokens, normed) = (&mut tokens[served..], &mut normed[served..]);
+                block.proj.apply(set, normed, rows, reduced, tokens, Then::Add);
+                observe(Stage::Projection(index), tokens);
+                layer_norm(set, tokens, width, LAYER_NORM_EPSILON, normed);
+            }
+            if is_last {
+                break;
+            }
+            let (tokens, normed) = (&mut scratch.tokens[..groups * each], &scratch.normed[..groups * each]);
             let together = MLP_ROWS * width;
-            for (normed, tokens) in scratch.normed.chunks(together).zip(scratch.tokens.chunks_mut(together)) {
+            for (normed, tokens) in normed.chunks(together).zip(tokens.chunks_mut(together)) {
                 let rows = normed.len() / width;
                 block.fc1.apply(set, normed, rows, reduced, &mut scratch.hidden, Then::StoreGelu);
                 block.fc2.apply(set, &scratch.hidden, rows, reduced, tokens, Then::Add);
             }
-            observe(Stage::Block(index), &scratch.tokens);
+            tokens.chunks_exact(each).for_each(|tokens| observe(Stage::Block(index), tokens));
         }
+        for (group, out) in out.chunks_exact_mut(width).take(groups).enumerate() {
+            self.mean(set, group, scratch, reduced);
+            observe(Stage::Mean, &scratch.mean);
+            layer_norm(set, &scratch.mean, width, LAYER_NORM_EPSILON, out);
+            observe(Stage::Transformer, out);
+        }
+    }
 
-        mean_of_rows(set, &scratch.tokens[width..], patches, width, &mut scratch.mean);
-        layer_norm(set, &scratch.mean, width, LAYER_NORM_EPSILON, out);
+    /// The mean over the patches of the last block's tokens: nobody asks for the tokens themselves. The MLP's second
+    /// layer is linear, so it takes the mean of what the first one gives, a row where there would be sixteen.
+    fn mean(&self, set: Set, group: usize, scratch: &mut Scratch, reduced: &mut reduced::Scratch) {
+        let (width, patches, each) = (self.width, self.patches(), self.tokens() * self.width);
+        let patches_of = group * each + width..(group + 1) * each;
+        let share = 1.0 / patches.max(1) as f32;
+        scratch.mean.fill(Lanes::ZERO);
+        add_rows(set, &scratch.tokens[patches_of.clone()], patches, width, share, &mut scratch.mean);
+        let Some(block) = self.blocks.last() else { return };
+        let mlp = block.fc1.outputs();
+        scratch.hidden_mean[..mlp].fill(Lanes::ZERO);
+        for normed in scratch.normed[patches_of].chunks(MLP_ROWS * width) {
+            let rows = normed.len() / width;
+            block.fc1.apply(set, normed, rows, reduced, &mut scratch.hidden, Then::StoreGelu);
+            add_rows(set, &scratch.hidden, rows, mlp, share, &mut scratch.hidden_mean);
+        }
+        block.fc2.apply(set, &scratch.hidden_mean, 1, reduced, &mut scratch.mean, Then::Add);
+    }
+
+    fn patches(&self) -> usize {
+        self.positions.len() / self.width
+    }
+
+    /// The patches and the class token.
+    fn tokens(&self) -> usize {
+        self.patches() + 1
     }
 }
 

@@ -61,23 +61,25 @@ fn mean_2x2_with<S: Simd>(s: S, x: &[Lanes], side: usize, channels: usize, out: 
 }
 
 dispatch! {
-    /// The mean of `rows` rows of `[rows, width]`, into `out`, `[width]`.
+    /// Adds `share` of the sum of `rows` rows of `[rows, width]` to `out`, `[width]`: with one over their number as the
+    /// share and zeros in `out`, their mean.
     ///
     /// # Panics
     /// If `x` is shorter than `rows·width`, or `out` than `width`.
-    pub fn mean_of_rows(x: &[Lanes], rows: usize, width: usize, out: &mut [Lanes]) = mean_of_rows_with;
+    pub fn add_rows(x: &[Lanes], rows: usize, width: usize, share: f32, out: &mut [Lanes]) = add_rows_with;
 }
 
 #[inline(always)]
-fn mean_of_rows_with<S: Simd>(s: S, x: &[Lanes], rows: usize, width: usize, out: &mut [Lanes]) {
-    let share = s.splat(1.0 / rows.max(1) as f32);
+fn add_rows_with<S: Simd>(s: S, x: &[Lanes], rows: usize, width: usize, share: f32, out: &mut [Lanes]) {
+    let share = s.splat(share);
     for (column, out) in out[..width].iter_mut().enumerate() {
         for part in 0..S::PARTS {
             let mut sum = s.splat(0.0);
             for row in 0..rows {
                 sum = s.add(sum, s.load(&x[row * width + column], part));
             }
-            s.store(out, part, s.mul(sum, share));
+            let sum = s.fma(sum, share, s.load(out, part));
+            s.store(out, part, sum);
         }
     }
 }
@@ -161,11 +163,12 @@ mod tests {
     #[test]
     fn rows_are_averaged_and_added() {
         on_every_set(|set| {
-            let (x, mut out) = (lanes(15, 4), vec![Lanes::ZERO; 5]);
-            mean_of_rows(set, &x, 3, 5, &mut out);
+            let (x, mut out) = (lanes(15, 4), lanes(5, 5));
+            let before = out.clone();
+            add_rows(set, &x, 3, 5, 1.0 / 3.0, &mut out);
             for (column, got) in out.iter().enumerate() {
-                let exact: f64 = (0..3).map(|row| f64::from(x[row * 5 + column].0[6])).sum::<f64>() / 3.0;
-                assert!((f64::from(got.0[6]) - exact).abs() < 1e-6);
+                let mean: f64 = (0..3).map(|row| f64::from(x[row * 5 + column].0[6])).sum::<f64>() / 3.0;
+                assert!((f64::from(got.0[6]) - f64::from(before[column].0[6]) - mean).abs() < 1e-6);
             }
             let mut sum = x.clone();
             add(set, &mut sum, &x[..7]);

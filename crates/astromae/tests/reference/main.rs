@@ -112,7 +112,8 @@ fn every_transformer_stage_agrees_with_the_reference() {
         }
     });
     observed.unwrap();
-    assert_eq!(stages.len(), 13);
+    // The last block's tokens are nowhere: only their mean is.
+    assert_eq!(stages.len(), 12);
     for (name, values) in stages {
         let exact = &expected["stages"][&name];
         let shape = numbers(&exact["shape"]);

@@ -183,7 +183,8 @@ fn observed(
             Stage::Attention(_) => "blocks: attention".to_owned(),
             Stage::Projection(_) => "blocks: projection".to_owned(),
             Stage::Block(_) => "blocks: norm, MLP".to_owned(),
-            Stage::Transformer => "mean, norm".to_owned(),
+            Stage::Mean => "last block's MLP, mean".to_owned(),
+            Stage::Transformer => "last norm".to_owned(),
             Stage::Inception(k) => format!("Inception block {}", k + 1),
             Stage::Heads => "heads: magnitudes, fusion".to_owned(),
         };
