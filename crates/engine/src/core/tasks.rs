@@ -181,7 +181,7 @@ impl Core {
                 };
                 live.attempts.insert(task, Attempt { token, stage });
                 self.activities.tasks.entry(arn.to_string()).or_default().push_back(waiting);
-                self.hand_out(&arn, turn, queue);
+                self.hand_out(arn, turn, queue);
             }
             Resource::Service { pattern: Pattern::WaitForTaskToken, .. } if submitted.is_some() => {
                 live.attempts.insert(task, Attempt { token, stage: Stage::Awaited });
