@@ -15,11 +15,11 @@ fn main() {
 
 /// The names of all sets that this machine can run, best first.
 fn sets() -> Vec<&'static str> {
-    Set::available().into_iter().map(Set::name).collect()
+    Set::available().map(Set::name).collect()
 }
 
 fn set(name: &str) -> Set {
-    Set::available().into_iter().find(|set| set.name() == name).unwrap_or(Set::best())
+    Set::available().find(|set| set.name() == name).unwrap_or(Set::best())
 }
 
 fn lanes(count: usize) -> Vec<Lanes> {
