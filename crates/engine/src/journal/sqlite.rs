@@ -941,4 +941,18 @@ mod tests {
             assert_eq!(pragma("journal_mode").unwrap(), "wal".to_owned().into());
         }
     }
+
+    /// Else a page of each of 100,000 children costs the preparation of its statement.
+    #[test]
+    fn a_statement_is_prepared_once_whatever_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let journal = SqliteJournal::open(&path).unwrap();
+        let sql = "SELECT row FROM map_runs WHERE execution = ?1 AND row > ?2 ORDER BY row LIMIT ?3";
+        let mut statement = journal.connection.prepare(sql).unwrap();
+        for limit in [1, 50, i64::MAX, 7] {
+            assert!(statement.query(params![1, 0, limit]).unwrap().next().unwrap().is_none());
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    }
 }
