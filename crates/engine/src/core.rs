@@ -8,11 +8,11 @@ mod map_runs;
 mod redrive;
 mod tasks;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap as NamedMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use serde_json::Value;
 use starmap_asl::{
     Command, Event, EventKind, Execution, ExecutionContext, HistoryEvent, MapRunId, Options, Outcome, ReaderRequest,
@@ -182,8 +182,9 @@ pub struct Core {
     revisions: HashMap<RevisionRow, Arc<Revision>>,
     executions: HashMap<ExecutionId, Live>,
     map_runs: HashMap<MapRunRow, MapRun>,
-    /// Those in memory that are not children.
-    by_arn: HashMap<String, ExecutionId>,
+    /// Those in memory that are not children. Names come from outside: their hashes must not be foreseen, as those of our
+    /// own numbers may be.
+    by_arn: NamedMap<String, ExecutionId>,
     activities: Activities,
     /// ARNs of state machines whose executions end when they would enter their next state.
     deleting: HashSet<String>,
@@ -236,7 +237,7 @@ impl Core {
             revisions: HashMap::default(),
             executions: HashMap::default(),
             map_runs: HashMap::default(),
-            by_arn: HashMap::default(),
+            by_arn: NamedMap::default(),
             activities: Activities::default(),
             deleting: HashSet::default(),
             watchers: HashMap::default(),

@@ -11,10 +11,9 @@
 //! TOKEN-1: a task is ended by its token at most once, and by nothing else after that.
 //! ACTIVITY-1: a task of an activity is given to one worker, unless that worker was gone before it got it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
 use starmap_asl::{Event, MapRunSpec, Pattern, Resource, TaskId, TaskInvocation, TaskToken, Timestamp};
 
