@@ -5,7 +5,8 @@
 #     emulated/amx.sh PROGRAM [ARG…]    # runs a program there and ends with its exit code
 #
 # Once, it puts Debian's Bochs and a Linux kernel into a folder of their own, STARMAP_AMX_ROOT [~/.cache/starmap/amx],
-# 0.3 GB; what is built goes to target/amx. Needs mmdebstrap, script, cargo and an x86-64 machine of any age.
+# 0.3 GB; what is built goes to target/amx. Needs mmdebstrap, script, cargo and an x86-64 machine of any age. The guest has
+# STARMAP_AMX_MEMORY [1024] MiB, and files and folders named in STARMAP_AMX_FILES (separated by spaces), by the same path.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -75,6 +76,9 @@ cp "$program" "$guest/program"
     mkdir -p "$guest$(dirname "$library")"
     cp -L "$library" "$guest$library"
 done
+for file in ${STARMAP_AMX_FILES:-}; do
+    cp -rL --parents "$(realpath --no-symlinks "$file")" "$guest"
+done
 {
     cat <<'EOF'
 #!/bin/busybox sh
@@ -114,13 +118,14 @@ EOF
 "${start[@]}" "$root/usr/bin/xorriso" -as mkisofs -quiet -o "$work/boot.iso" -b isolinux.bin -c boot.cat \
     -no-emul-boot -boot-load-size 4 -boot-info-table "$work/cd" 2>"$work/iso.log" || { cat "$work/iso.log" >&2; exit 1; }
 
+memory=${STARMAP_AMX_MEMORY:-1024}
 cat >"$work/bochsrc" <<EOF
 display_library: term
 config_interface: textconfig
 romimage: file=$root/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=$root/usr/share/bochs/VGABIOS-lgpl-latest
 cpu: model=sapphire_rapids, count=1, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
-memory: guest=1024, host=1024
+memory: guest=$memory, host=$((memory < 2048 ? memory : 2048))
 clock: sync=none, time0=utc
 boot: cdrom
 ata0-master: type=cdrom, path=$work/boot.iso, status=inserted
