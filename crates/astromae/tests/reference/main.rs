@@ -78,6 +78,40 @@ fn reduced_precisions_stay_within_their_bounds_on_every_set() {
     }
 }
 
+/// Two workers may run on processors of two architectures: recorded on x86-64, and the same on 64-bit ARM
+/// (`emulated/arm64.sh`).
+#[test]
+fn the_bits_do_not_depend_on_the_processor() {
+    const N: usize = LANES + 3;
+    // Pixels without `exp`, whose last bit is the C library's choice.
+    let noise =
+        |count: usize| (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32);
+    let images: Vec<f32> = noise(N * 5120).map(|x| 2.0 * x - 0.5).collect();
+    let magnitudes: Vec<f32> = noise(N * 5).map(|x| 15.0 + 6.0 * x).collect();
+    let recorded = [
+        (Precision::F32, 0x9f42_0045, 0x4b75_0a4b),
+        (Precision::Bf16, 0xcd62_1ca4, 0x6c59_922b),
+        (Precision::Int8, 0xbecd_7800, 0x953d_642f),
+    ];
+    let mut differ = Vec::new();
+    for (precision, fused, portable) in recorded {
+        for set in Set::available() {
+            let model = Model::load_in(&Recipe::new(small()), precision, set).unwrap();
+            let mut redshifts = vec![f32::NAN; N];
+            Predictor::with_kernels(&model, N, set).predict(&images, &magnitudes, &mut redshifts).unwrap();
+            let fold = |hash: u32, z: &f32| (hash.rotate_left(5) ^ z.to_bits()).wrapping_mul(0x9e37_79b9);
+            let (name, found) = (set.name(), redshifts.iter().fold(0, fold));
+            println!("{precision}, {name}: {found:#010x}, the first is {}", redshifts[0]);
+            let recorded = if name == "portable" { portable } else { fused };
+            if found != recorded {
+                differ.push(format!("{precision}, {name}: {found:#010x}, recorded {recorded:#010x}"));
+            }
+        }
+    }
+    let what_then = "where sums are meant to be added up otherwise, record the new numbers; CHANGELOG.md says so";
+    assert!(differ.is_empty(), "other bits than recorded ({what_then}): {differ:#?}");
+}
+
 /// Where the redshifts are wrong, this says from which stage on.
 #[test]
 fn every_transformer_stage_agrees_with_the_reference() {

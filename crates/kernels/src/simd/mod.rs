@@ -3,7 +3,8 @@
 //! [`Simd`] is the little that the kernels need of a CPU. A kernel is written once, generic over it, and compiled for
 //! every set that the architecture has; [`dispatch`] makes the copies and calls the one that the caller's
 //! [`Set`](crate::Set) names. Operations are the same everywhere, in the same order: two sets that fuse a
-//! multiplication with an addition give the same bits, however wide their registers are.
+//! multiplication with an addition give the same bits, however wide their registers are and whatever the architecture
+//! (NaN apart, which each makes in its own way).
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
