@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
+mod builds;
 mod layers;
 mod planted;
 
-const USAGE: &str = "usage: cargo xtask check      format, lints, layers, tests (all of it)
+const USAGE: &str = "usage: cargo xtask check      layers, builds, format, tests, console, lints (all of it)
+       cargo xtask builds     only that every test is built
        cargo xtask console    only the console in a browser
        cargo xtask layers     only the arrows between crates
        cargo xtask tests      only the tests
@@ -23,6 +25,7 @@ const PACKAGES: [&str; 4] = ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
         Some("check") => check(),
+        Some("builds") => builds::check(),
         Some("layers") => layers::check(),
         Some("tests") => tests(),
         Some("planted-bugs") => planted::check(&std::env::args().skip(2).collect::<Vec<_>>()),
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
 
 fn check() -> anyhow::Result<()> {
     step("layers", layers::check)?;
+    step("builds", builds::check)?;
     if installed("fmt") {
         step("format", || cargo(&["fmt", "--all", "--check"]))?;
     } else {

@@ -1,13 +1,12 @@
 //! `starmap asl`: definitions are checked, states are tested.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use common::{assert_refused, object, program, starmap, text};
 use serde_json::json;
+
+use crate::common::{assert_refused, object, program, starmap, text};
 
 const BROKEN: &str = "{\n  \"StartAt\": \"A\",\n  \"States\": {\n    \"A\": {\"Type\": \"Wait\", \"Seconds\": -1, \"End\": true}\n  }\n}\n";
 

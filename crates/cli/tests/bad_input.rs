@@ -1,13 +1,12 @@
 //! Bad input: refused with a message that says what was found, what was expected and what to try, with exit
 //! code 1 or 2, and with nothing written under the result path.
 
-mod common;
-
 use std::fs;
 use std::process::Command;
 
-use common::{Place, assert_refused, files, program, starmap, text};
 use serde_json::{Value, json};
+
+use crate::common::{self, Place, assert_refused, files, program, starmap, text};
 
 /// Runs an input and expects a refusal that leaves nothing behind.
 fn refused(place: &Place, input: &Value, more: &[&str], code: i32, expected: &[&str]) {

@@ -1,10 +1,8 @@
 //! The bill of a real run, of recorded REPORT lines, and of the same run simulated.
 
-mod common;
-
 use std::process::Command;
 
-use common::{Place, assert_refused, object, program, starmap, text};
+use crate::common::{Place, assert_refused, object, program, starmap, text};
 
 const REPORT_LINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/fixtures/lambda_report_lines.csv");
 

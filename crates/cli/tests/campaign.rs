@@ -1,13 +1,11 @@
 //! Campaigns: killed twice and resumed they are complete, and what would mix up runs is refused.
 
-mod common;
-
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use common::{Place, assert_refused, object, program, text};
+use crate::common::{Place, assert_refused, object, program, text};
 
 fn grid(place: &Place, more: &str) -> std::path::PathBuf {
     let text = format!(

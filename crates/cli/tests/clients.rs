@@ -4,15 +4,14 @@
 //! `STARMAP_PYTHON`; without it the `python3` and `aws` on the path are taken if they have what is needed. Terraform
 //! has to be there with its provider for AWS, see the test.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{program, text};
 use serde_json::Value;
+
+use crate::common::{program, text};
 
 /// An executable `bootstrap` that ends at once: enough to be deployed.
 const CODE_ZIP: &[u8] = include_bytes!("clients/code.zip");

@@ -4,15 +4,14 @@
 //! `STARMAP_ASL_CASES` says (a folder with `run_cases.py` and `cases/`); where there are none, this is skipped and says
 //! so. What is known to be different is in `known_differences.txt`, each with its reason; anything else is a regression.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{program, text};
 use serde_json::Value;
+
+use crate::common::{program, text};
 
 /// Cases that are different, each with its reason.
 const KNOWN: &str = include_str!("known_differences.txt");

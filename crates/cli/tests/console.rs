@@ -1,13 +1,12 @@
 //! `starmap run --console`: the page is there for as long as the run is, at the address that is printed first.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use common::{Place, object, text};
 use serde_json::{Value, json};
+
+use crate::common::{Place, object, text};
 
 /// What a server at `http://ADDRESS/…` answers: its status and body.
 fn get(url: &str) -> (u16, String) {

@@ -3,10 +3,6 @@
 //!
 //! Terraform and its provider are not installed by `cargo xtask tests`: what needs them says so loudly where they are not.
 
-mod common;
-mod moto;
-mod runtime_api;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
@@ -16,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use common::{Place, assert_refused, files, object, program, text};
-use moto::upload;
-use runtime_api::Function;
 use serde_json::{Value, json};
+
+use crate::common::{Place, assert_refused, files, object, program, text};
+use crate::moto::{self, upload};
+use crate::runtime_api::Function;
 
 const EXAMPLE: &str = include_str!("../../../examples/redshift/state-machine.asl.json");
 

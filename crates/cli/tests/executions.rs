@@ -1,12 +1,11 @@
 //! `starmap executions` and `starmap verify`: what is said of runs, and what is done with them.
 
-mod common;
-
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
-use common::{Place, assert_refused, object, program, text};
 use serde_json::{Value, json};
+
+use crate::common::{Place, assert_refused, object, program, text};
 
 fn starmap(place: &Place, arguments: &[&str]) -> Output {
     Command::new(program()).args(arguments).arg("--data").arg(place.data()).output().unwrap()

@@ -1,16 +1,14 @@
 //! Stores that fail: every fault is either recovered from, or ends the run by name with nothing half-written.
 
-mod common;
-mod moto;
-mod proxy;
-
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{Place, files, object, program, text};
-use proxy::{Fault, Proxy};
 use serde_json::{Value, json};
+
+use crate::common::{Place, files, object, program, text};
+use crate::moto;
+use crate::proxy::{Fault, Proxy};
 
 /// A store on S3 with three partitions, and a proxy in front of it.
 struct Remote {

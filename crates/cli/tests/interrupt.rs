@@ -1,12 +1,11 @@
 //! Interruptions that are not power cuts: a worker that dies, Ctrl-C, two processes on one data root, NaN pixels.
 
-mod common;
-
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, assert_refused, object, program, text};
 use serde_json::json;
+
+use crate::common::{Place, assert_refused, object, program, text};
 
 fn spawn(place: &Place, partitions: u32, more: &[&str]) -> Child {
     let mut command = place.run_command(&place.input(partitions), more);

@@ -1,10 +1,8 @@
 //! `starmap kernels` and `starmap bench`.
 
-mod common;
-
 use std::process::Command;
 
-use common::{assert_refused, object, program, starmap};
+use crate::common::{assert_refused, object, program, starmap};
 
 #[test]
 fn kernels_are_listed_and_can_be_forced_to_what_is_there() {

@@ -7,17 +7,16 @@
 //! noticed by its results. Therefore `{rank}.json`, which says that a result is complete, is taken away while a rank is
 //! recorded: whoever asks again makes it anew, and is found out.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{Place, object, program, text};
 use starmap_engine::journal::sqlite::{self, SqliteJournal, SqliteReader};
 use starmap_engine::journal::{ExecutionRecord, Reader, Status};
+
+use crate::common::{Place, object, program, text};
 
 const PARTITIONS: u32 = 40;
 const GALAXIES: u32 = 40 * 128;

@@ -1,11 +1,10 @@
 //! A worker's memory on the largest published partition: stated, and below what is promised.
 
-mod common;
-
 use std::fs;
 
-use common::{Place, object, starmap, text};
 use serde_json::{Value, json};
+
+use crate::common::{Place, object, starmap, text};
 
 /// What is promised of a partition of 5,113 galaxies (104.9 MB), with the full-size model.
 const PEAK_MIB_MAX: f64 = 400.0;

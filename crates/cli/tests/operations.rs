@@ -1,13 +1,12 @@
 //! A server under watch: its metrics and logs, what is asked of it by `starmap executions`, and traces.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, object, program, text};
 use serde_json::{Value, json};
+
+use crate::common::{Place, object, program, text};
 
 struct Served {
     server: Child,

@@ -1,13 +1,12 @@
 //! All eight inputs of the published scaling study, unchanged, over as many (tiny) partitions; and both published
 //! shapes of the state machine.
 
-mod common;
-
 use std::fs;
 use std::process::Command;
 
-use common::{MODEL, object, program, text};
 use serde_json::{Value, json};
+
+use crate::common::{MODEL, object, program, text};
 
 const SCALING: [(&str, [(&str, u32); 2]); 4] = [
     ("25MB", [("12.6GB", 516), ("8GB", 327)]),

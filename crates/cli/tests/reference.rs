@@ -1,14 +1,13 @@
 //! The published checkpoint and partitions, run through everything: predictions and metrics as recorded.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{files, object, program, text};
 use serde_json::{Value, json};
 use starmap_pipeline::predictions::Reader;
+
+use crate::common::{files, object, program, text};
 
 fn reference() -> Option<PathBuf> {
     let shared = std::env::var_os("STARMAP_SHARED")

@@ -1,8 +1,6 @@
 //! Roles: simulated, written, and enforced. What `least-privilege` writes lets the pipeline run under `--enforce-iam`, and
 //! each of its statements is needed: without it the execution fails and says which action is missing.
 
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::{Place, assert_refused, object, program, starmap, text};
 use serde_json::{Value, json};
 use starmap_sigv4::{Credentials, Payload, Request, Signing, Time};
+
+use crate::common::{Place, assert_refused, object, program, starmap, text};
 
 const REGION: &str = "us-east-1";
 const ROLE: &str = "arn:aws:iam::000000000000:role/starmap";

@@ -1,13 +1,11 @@
 //! The same run against an S3 server: reads, results and keys with spaces.
 
-mod common;
-mod moto;
-
 use std::process::Command;
 
-use common::{Place, files, object, program, text};
-use moto::upload;
 use serde_json::json;
+
+use crate::common::{Place, files, object, program, text};
+use crate::moto::{self, upload};
 
 #[test]
 fn a_run_reads_from_and_writes_to_s3() {

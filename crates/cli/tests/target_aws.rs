@@ -1,18 +1,16 @@
 //! `--target aws` against `starmap serve` as AWS: the same results, bill and proof as a run here; taken up again after an
 //! interruption; and what AWS says no to, in words. CloudWatch Logs are a small server over the workers' log files.
 
-mod common;
-mod fake;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::{Place, assert_refused, object, program, text};
-use fake::{Answer, Fake};
 use serde_json::{Value, json};
+
+use crate::common::{self, Place, assert_refused, object, program, text};
+use crate::fake::{self, Answer, Fake};
 
 const DEFINITION: &str = include_str!("../../../examples/redshift/state-machine.asl.json");
 

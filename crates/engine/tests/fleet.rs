@@ -1,13 +1,10 @@
 //! Fifty executions at once on a real journal, twenty of them stopped at any time, ten redriven: see ISO-1, STOP-1 and
 //! REDRIVE-1 of the simulation, here with threads, timers and a disk.
 
-mod buckets;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use buckets::{Bucket, Function, machine};
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
 use starmap_engine::journal::Status;
@@ -16,6 +13,8 @@ use starmap_engine::limits::Limits;
 use starmap_engine::names::Naming;
 use starmap_engine::services::NoServices;
 use starmap_engine::{Engine, Parts, Start};
+
+use crate::buckets::{Bucket, Function, machine};
 
 const EXECUTIONS: u64 = 50;
 const ITEMS: u64 = 6;

@@ -1,17 +1,16 @@
 //! Redrives of map runs: only what did not succeed is run again, in the same run.
 
-mod buckets;
-
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use buckets::{Bucket, engine, lines, machine, reader, run, start};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use starmap_engine::Engine;
 use starmap_engine::journal::memory::MemoryJournal;
 use starmap_engine::journal::{ExecutionId, MapRunRecord, Status};
+
+use crate::buckets::{Bucket, engine, lines, machine, reader, run, start};
 
 /// What the function does, changed while the test runs, and what it was asked.
 #[derive(Clone, Default)]

@@ -1,13 +1,12 @@
 //! Map runs that read their items and write their results, on buckets in memory.
 
-mod buckets;
-
-use buckets::{Bucket, engine, lines, machine, reader, run, start};
 use bytes::Bytes;
 use serde_json::json;
 use starmap_engine::core::MapRunUpdate;
 use starmap_engine::journal::Status;
 use starmap_engine::journal::memory::MemoryJournal;
+
+use crate::buckets::{self, Bucket, engine, lines, machine, reader, run, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn items_are_read_selected_batched_and_their_results_written() {

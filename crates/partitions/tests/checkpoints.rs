@@ -1,12 +1,11 @@
 //! Checkpoints: modules, state dicts and safetensors give named tensors.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use starmap_partitions::tensors::{SafetensorsWriter, TensorEntry, TensorFile};
 use starmap_partitions::{Dtype, Error};
-use support::{Tensor, dictionary, pt, zip};
+
+use crate::support::{Tensor, dictionary, pt, zip};
 
 const WEIGHT: Tensor = Tensor::new("FloatStorage", &[2, 3]);
 const BIAS: Tensor = Tensor::new("FloatStorage", &[2]);

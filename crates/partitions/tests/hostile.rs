@@ -1,12 +1,11 @@
 //! Files that mean harm: nothing is executed, nothing panics, and memory stays within reason.
 
-mod support;
-
 use proptest::prelude::*;
 use starmap_partitions::pickle::{BYTES_MAX, Kind, Node, Pickle};
 use starmap_partitions::tensors::TensorFile;
 use starmap_partitions::{Batch, Dtype, Error, Partition, PtWriter};
-use support::{Tensor, dictionary, pt, torch_file};
+
+use crate::support::{Tensor, dictionary, pt, torch_file};
 
 #[test]
 fn a_pickle_that_would_run_a_program_is_refused_by_name() {

@@ -1,12 +1,11 @@
 //! Partitions: what is written reads back, and what is not a partition is refused with what is wrong and what to do.
 
-mod support;
-
 use std::io::Cursor;
 
 use starmap_partitions::tensors::{SafetensorsWriter, TensorEntry};
 use starmap_partitions::{BANDS, Batch, ByteSource, Dtype, Error, Format, IMAGE, Partition, PtWriter, split};
-use support::{Tensor, npy, pt, torch_file, zip};
+
+use crate::support::{self, Tensor, npy, pt, torch_file, zip};
 
 const NAME: &str = "s3://sky/100MB/7.pt";
 

@@ -1,7 +1,5 @@
 //! The `bootstrap` executable against a Runtime API of the test: the protocol, the names of errors, and its memory.
 
-mod common;
-
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,10 +9,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Galaxies, MODEL, Sky, block_on, write_model_of};
 use serde_json::{Value, json};
 use starmap_astromae::Config;
 use starmap_pipeline::initialize::initialize;
+
+use crate::common::{Galaxies, MODEL, Sky, block_on, write_model_of};
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(300);
 

@@ -2,11 +2,8 @@
 
 #![allow(clippy::print_stdout, reason = "the largest difference is worth seeing")]
 
-mod common;
-
 use std::fs;
 
-use common::{Galaxies, MODEL, Sky, block_on, reference, write_model};
 use serde_json::{Value, json};
 use starmap_pipeline::Error;
 use starmap_pipeline::infer::{Identity, Worker};
@@ -15,6 +12,8 @@ use starmap_pipeline::payload::{Input, ResultPlace};
 use starmap_pipeline::predictions::{Prediction, Reader};
 use starmap_pipeline::store::{Store, StoreConfig};
 use starmap_pipeline::summarize::{Attempt, ExecutionTimes, QueuedItem, finalize, summarize};
+
+use crate::common::{Galaxies, MODEL, Sky, block_on, reference, write_model};
 
 const RESULT: &str = "results/a b/1";
 

@@ -1,15 +1,14 @@
 //! A partition that was mended is read anew, and one that changes without being asked for is still refused.
 
-mod common;
-
 use std::fs;
 
-use common::{Galaxies, Sky, block_on};
 use starmap_pipeline::initialize::initialize;
 use starmap_pipeline::payload::ResultPlace;
 use starmap_pipeline::repair::repair;
 use starmap_pipeline::summarize::summarize;
 use starmap_pipeline::verify::verify;
+
+use crate::common::{Galaxies, Sky, block_on};
 
 fn place() -> ResultPlace {
     ResultPlace { bucket: "sky".into(), path: "results/a b/1".into(), run_id: Some("run-1".into()) }

@@ -5,11 +5,6 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
-mod common;
-#[path = "../../cli/tests/proxy/mod.rs"]
-#[allow(dead_code, reason = "the faults of other tests")]
-mod proxy;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -17,13 +12,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Sky, block_on};
-use proxy::{Fault, Proxy};
 use serde_json::json;
 use starmap_pipeline::infer::{Identity, Worker};
 use starmap_pipeline::initialize::initialize;
 use starmap_pipeline::store::{S3Access, Store, StoreConfig, suite};
 use starmap_pipeline::summarize::summarize;
+
+use crate::common::{self, Sky, block_on};
+use crate::proxy::{Fault, Proxy};
 
 /// Set for the child process of this test: the test itself, with the server's address in its environment.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
@@ -119,7 +115,7 @@ fn with_moto(test: &str, run: impl FnOnce()) {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     let ended = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &format!("s3::{test}"), "--nocapture"])
         .env(ENDPOINT, &moto.endpoint)
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")

@@ -1,14 +1,13 @@
 //! Summarize at the size of the published survey: 516 ranks of 1,278 galaxies, with made-up redshifts.
 
-mod common;
-
-use common::block_on;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use starmap_pipeline::predictions::{Prediction, Provenance, Reader, Writer};
 use starmap_pipeline::results::{Manifest, ModelFile, PartitionFile, Phases, Plan, PredictionsFile, RankResult};
 use starmap_pipeline::store::{Retries, Store, StoreConfig};
 use starmap_pipeline::summarize::summarize;
+
+use crate::common::block_on;
 
 const RANKS: usize = 516;
 const ROWS: u64 = 1_278;

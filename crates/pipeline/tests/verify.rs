@@ -1,13 +1,12 @@
 //! `verify` finds every single thing that is damaged, and nothing in a run that is whole.
 
-mod common;
-
 use std::fs;
 
-use common::{MODEL, Sky, block_on};
 use serde_json::{Value, json};
 use starmap_pipeline::payload::ResultPlace;
 use starmap_pipeline::verify::{Verification, verify};
+
+use crate::common::{MODEL, Sky, block_on};
 
 const RESULT: &str = "results/a b/1";
 

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 #[path = "../tests/common/mod.rs"]
+#[allow(dead_code, reason = "what the tests use")]
 mod common;
 
 use std::net::SocketAddr;

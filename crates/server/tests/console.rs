@@ -1,12 +1,9 @@
 //! The console over HTTP: what is hostile stays text, what has consequences needs a token, every page has its twin.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use common::{Api, Client, FOREVER, PASS, Response, text};
 use serde_json::{Value, json};
 use starmap_asl::Timestamp;
 use starmap_iam::Directory;
@@ -14,6 +11,8 @@ use starmap_iam::directory::{LastUsed, NewRole, Owner, Session, Stamp};
 use starmap_server::console::{Console, Parts};
 use starmap_server::{ApiError, AwsJson, Router, Server};
 use tokio::sync::oneshot;
+
+use crate::common::{Api, Client, FOREVER, PASS, Response, text};
 
 const HOSTILE: &str = "</title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&";
 

@@ -1,9 +1,8 @@
 //! Executions over the API: idempotent starts, stopping, listings and histories in pages.
 
-mod common;
-
-use common::{Api, FOREVER, PASS, text};
 use serde_json::{Value, json};
+
+use crate::common::{self, Api, FOREVER, PASS, text};
 
 #[tokio::test]
 async fn starting_the_same_again_is_answered_again_as_long_as_it_runs() {

@@ -1,14 +1,13 @@
 //! The edge: what is answered to requests that are no actions, and to many of them on one connection.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::{Api, Client};
 use serde_json::json;
 use starmap_server::{AwsJson, Router, Server};
 use tokio::sync::oneshot;
+
+use crate::common::{Api, Client};
 
 /// Runs `talk` on a thread of its own against a server, then stops the server.
 async fn serve(talk: impl FnOnce(SocketAddr) + Send + 'static) {

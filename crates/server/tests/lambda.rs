@@ -2,8 +2,6 @@
 //!
 //! Functions are Python; without a `python3` these tests are skipped and say so.
 
-mod support;
-
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::process::Command;
@@ -18,9 +16,10 @@ use starmap_engine::names::Naming;
 use starmap_server::lambda::{Catalog, Lambda, LambdaRest, Place};
 use starmap_server::s3::Buckets;
 use starmap_workers::{Logs, Options, Workers};
-use support::{MemoryObjects, head, read};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+
+use crate::support::{MemoryObjects, head, read};
 
 const HANDLER: &str = r#"
 import os

@@ -1,12 +1,11 @@
 //! Map runs through the API: what is said of one that is redriven, and of its children.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 
-use common::{Api, ROLE, text};
 use serde_json::{Value, json};
 use starmap_engine::invoker::{Invocation, InvokeError, Invoker, Invoking, Outcome};
+
+use crate::common::{Api, ROLE, text};
 
 /// Fails for odd numbers until it is repaired; then it answers as many as it is allowed to.
 #[derive(Default)]

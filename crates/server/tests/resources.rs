@@ -1,10 +1,9 @@
 //! Resources: created, changed, listed, deleted, and there again after a restart.
 
-mod common;
-
-use common::{Api, FOREVER, PASS, ROLE, arn, text};
 use expect_test::expect;
 use serde_json::{Value, json};
+
+use crate::common::{Api, FOREVER, PASS, ROLE, arn, text};
 
 /// Everything that is created here is there after a crash and a new start.
 #[tokio::test]

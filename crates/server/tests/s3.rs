@@ -1,13 +1,12 @@
 //! The S3 API, request by request, without a socket.
 
-mod support;
-
 use std::sync::Arc;
 
 use bytes::Bytes;
 use starmap_asl::Timestamp;
 use starmap_server::s3::{Buckets, S3};
-use support::{MemoryObjects, head, read};
+
+use crate::support::{MemoryObjects, head, read};
 
 struct Place {
     s3: S3,

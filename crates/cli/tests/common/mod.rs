@@ -1,7 +1,5 @@
 //! What the tests of the command line share: a place of their own, partitions, a model, and the program.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,7 +1,5 @@
 //! An S3 server that others wrote, for tests.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! An engine over one bucket in memory, with one function that is a closure.
 
-#![allow(dead_code, reason = "every test program uses a part of it")]
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,5 +1,4 @@
 //! Files as other programs write them, and as attackers do.
-#![allow(dead_code, reason = "every test binary uses some of it")]
 
 /// A tensor of zeros.
 #[derive(Clone, Copy)]

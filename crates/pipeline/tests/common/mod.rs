@@ -1,5 +1,4 @@
 //! A small sky in a temporary folder: buckets, partitions and a model, for tests of the whole pipeline.
-#![allow(dead_code, reason = "every test binary uses a part of this")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,4 @@
 //! A server over a journal in a folder, and the smallest HTTP client.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

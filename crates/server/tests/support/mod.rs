@@ -1,7 +1,5 @@
 //! Buckets in memory, and the Lambda API over real workers.
 
-#![allow(dead_code, reason = "every test program uses a part of it")]
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;

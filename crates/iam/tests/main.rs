@@ -1,0 +1,4 @@
+//! The integration tests of this crate, as one program: each program more is linked anew.
+
+mod cases;
+mod properties;
