@@ -1,14 +1,22 @@
-//! What is built, checked: no test is left out.
+//! What is built, checked: no test is left out, and nothing is built twice.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, ensure};
 
 use crate::root;
 
+/// Checks both.
+pub fn check() -> anyhow::Result<()> {
+    every_test_is_built()?;
+    nothing_is_built_twice()
+}
+
 /// A file of tests belongs to a program: its crate names them itself (`autotests = false`), and what it does not name is
 /// never compiled.
-pub fn check() -> anyhow::Result<()> {
+fn every_test_is_built() -> anyhow::Result<()> {
     for folder in fs::read_dir(root().join("crates")).context("reading crates")? {
         let folder = folder?.path();
         let tests = folder.join("tests");
@@ -38,4 +46,37 @@ pub fn check() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// `cargo run` and the tests build the same packages with the same features: one feature more below the tests, and all
+/// that stands on that package is built anew for them.
+fn nothing_is_built_twice() -> anyhow::Result<()> {
+    let tests = features(&["--workspace", "--edges", "normal,build,dev"])?;
+    for (package, features) in features(&["--package", "starmap", "--edges", "normal,build"])? {
+        let tested = tests.get(&package).with_context(|| format!("{package} is not below the tests"))?;
+        ensure!(
+            *tested == features,
+            "{package} has the features {features:?} in `cargo run` and {tested:?} in the tests, so it is built twice, \
+             and all that stands on it\nhint: ask for the same in crates/cli/Cargo.toml"
+        );
+    }
+    Ok(())
+}
+
+/// The features of every package, of each of its builds.
+fn features(arguments: &[&str]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["tree", "--prefix", "none", "--format", "{p}|{f}"]).args(arguments).current_dir(root());
+    let output = command.output().context("starting cargo tree")?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let mut found = BTreeMap::<String, Vec<String>>::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Some((package, features)) = line.trim_end_matches(" (*)").split_once('|') else { continue };
+        let of_package = found.entry(package.to_owned()).or_default();
+        if !of_package.iter().any(|known| known == features) {
+            of_package.push(features.to_owned());
+            of_package.sort();
+        }
+    }
+    Ok(found)
 }

@@ -12,7 +12,7 @@ mod layers;
 mod planted;
 
 const USAGE: &str = "usage: cargo xtask check      layers, builds, format, tests, console, lints (all of it)
-       cargo xtask builds     only that every test is built
+       cargo xtask builds     only that every test is built and nothing is built twice
        cargo xtask console    only the console in a browser
        cargo xtask layers     only the arrows between crates
        cargo xtask tests      only the tests
