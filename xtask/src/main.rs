@@ -11,7 +11,7 @@ mod builds;
 mod layers;
 mod planted;
 
-const USAGE: &str = "usage: cargo xtask check      layers, builds, format, tests, console, lints (all of it)
+const USAGE: &str = "usage: cargo xtask check      layers, builds, format, lints, tests, console (all of it)
        cargo xtask builds     only that every test is built and nothing is built twice
        cargo xtask console    only the console in a browser
        cargo xtask layers     only the arrows between crates
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn check() -> anyhow::Result<()> {
+    // What takes seconds and minutes first: whoever is to mend it need not wait for the tests.
     step("layers", layers::check)?;
     step("builds", builds::check)?;
     if installed("fmt") {
@@ -52,8 +53,6 @@ fn check() -> anyhow::Result<()> {
     } else {
         skipped("format: rustfmt is not installed (rustup component add rustfmt)")?;
     }
-    step("tests", tests)?;
-    step("console", console)?;
     if installed("clippy") {
         step("lints", || {
             cargo(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
@@ -61,6 +60,8 @@ fn check() -> anyhow::Result<()> {
     } else {
         skipped("lints: clippy is not installed (rustup component add clippy)")?;
     }
+    step("tests", tests)?;
+    step("console", console)?;
     eprintln!("xtask: all checks passed");
     Ok(())
 }
