@@ -9,8 +9,9 @@ use std::error::Error as StdError;
 
 use starmap_kernels::Set;
 use starmap_kernels::matrix::{GROUP, Weights};
-use starmap_kernels::reduced::{Format, ReducedWeights};
+use starmap_kernels::reduced::{Format, Kept, ReducedWeights};
 use starmap_kernels::stored::{Array, LAYOUT, fill_numbers, fill_words};
+use starmap_kernels::words::{Order, Words};
 
 use crate::error::Error;
 use crate::precision::{Linear, Precision};
@@ -22,9 +23,11 @@ const VERSION: u32 = 1;
 /// Names everything that the packed arrays of a model depend on beside its weights. Arrays of another layout are not
 /// ours.
 pub fn layout(precision: Precision, set: Set) -> String {
-    let words = match precision {
-        Precision::F32 | Precision::Int8 => "",
-        Precision::Bf16 => set.bf16(),
+    let kept = precision.format().map(|format| set.kept(format));
+    let words = match kept {
+        None | Some(Kept::Words(Order::Panels)) => "",
+        Some(Kept::Words(Order::Tiles)) => "-tiles",
+        Some(Kept::Rounded) => "-rounded",
     };
     // Merging computes with the best set, and sets round differently.
     let merged_by = Set::best().name();
@@ -87,10 +90,10 @@ impl<'a> Packer<'a> {
         if let Some(rounded) = reduced.rounded() {
             return self.weights(name, rounded);
         }
-        let (words, outputs) = (reduced.words().as_flattened(), reduced.outputs());
-        let groups = outputs.div_ceil(GROUP);
-        let shape = vec![groups, words.len() / (groups * GROUP).max(1), GROUP];
-        self.0.push(PackedArray { name: format!("{name}.words"), shape, values: Array::Words(words) });
+        let Some(words) = reduced.words() else { return };
+        let outputs = reduced.outputs();
+        let values = Array::Words(words.as_slice());
+        self.0.push(PackedArray { name: format!("{name}.words"), shape: words.shape(outputs), values });
         for (part, values) in ["scales", "sums"].into_iter().zip(reduced.scales_and_sums()) {
             if !values.is_empty() {
                 self.numbers(format!("{name}.{part}"), vec![values.len()], values);
@@ -143,18 +146,20 @@ impl Unpacker<'_> {
     }
 
     pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear, Error> {
-        let (format, per_word, scaled) = match self.precision {
-            Precision::F32 => return Ok(Linear::Full(self.weights(name, inputs, outputs)?)),
-            Precision::Bf16 if self.set.bf16() == "f32" => {
+        let Some(format) = self.precision.format() else {
+            return Ok(Linear::Full(self.weights(name, inputs, outputs)?));
+        };
+        let order = match self.set.kept(format) {
+            Kept::Words(order) => order,
+            Kept::Rounded => {
                 let rounded = self.weights(name, inputs.next_multiple_of(2), outputs)?;
                 let reduced = ReducedWeights::from_rounded(rounded, inputs);
                 return reduced.map(Linear::Reduced).ok_or_else(|| unfit(name));
             }
-            Precision::Bf16 => (Format::Bf16, 2, 0),
-            Precision::Int8 => (Format::Int8, 4, outputs),
         };
-        let mut words = vec![[0; GROUP]; outputs.div_ceil(GROUP) * inputs.div_ceil(per_word)];
-        self.fill(&format!("{name}.words"), |source| fill_words(words.as_flattened_mut(), source))?;
+        let scaled = if format == Format::Int8 { outputs } else { 0 };
+        let mut words = Words::zeros(order, format, inputs, outputs);
+        self.fill(&format!("{name}.words"), |source| fill_words(words.as_mut_slice(), source))?;
         let scaled = |part: &str| match scaled {
             0 => Ok(Vec::new()),
             count => self.numbers(&format!("{name}.{part}"), count),

@@ -35,6 +35,15 @@ impl Precision {
             Self::Int8 => "int8",
         }
     }
+
+    /// How the large layers are kept; nothing for 32 bits.
+    pub(crate) fn format(self) -> Option<Format> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(Format::Bf16),
+            Self::Int8 => Some(Format::Int8),
+        }
+    }
 }
 
 impl fmt::Display for Precision {
@@ -61,11 +70,7 @@ pub(crate) enum Linear {
 
 impl Linear {
     pub fn new(layer: &Layer, precision: Precision, set: Set) -> Self {
-        let format = match precision {
-            Precision::F32 => return Self::Full(layer.packed()),
-            Precision::Bf16 => Format::Bf16,
-            Precision::Int8 => Format::Int8,
-        };
+        let Some(format) = precision.format() else { return Self::Full(layer.packed()) };
         Self::Reduced(ReducedWeights::new(set, format, &layer.weight, &layer.bias))
     }
 

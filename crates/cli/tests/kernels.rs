@@ -14,6 +14,8 @@ fn kernels_are_listed_and_can_be_forced_to_what_is_there() {
     let forced =
         Command::new(program()).args(["kernels", "--json"]).env("STARMAP_KERNEL", "portable").output().unwrap();
     assert_eq!((&object(&forced)["chosen"], &object(&forced)["forced"]), (&"portable".into(), &true.into()));
+    assert_eq!((&object(&forced)["bf16"], &object(&forced)["int8"]), (&"f32".into(), &"plain".into()));
+    assert!(["amx", "avx512_bf16", "f32"].map(Into::into).contains(&listed["bf16"]), "{listed}");
 
     let unknown = Command::new(program()).arg("kernels").env("STARMAP_KERNEL", "fast").output().unwrap();
     assert_refused(&unknown, 2, &["STARMAP_KERNEL is \"fast\", expected one of", "portable"]);

@@ -27,6 +27,8 @@ mod simd;
 pub mod stored;
 #[cfg(test)]
 mod testing;
+pub mod tiles;
+pub mod words;
 
 pub use set::{ALL, Description, Set};
 pub use simd::{LANES, Lanes};

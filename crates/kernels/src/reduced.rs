@@ -8,7 +8,7 @@
 //! **bf16.** Inputs and weights are rounded to 8 bits of precision, to nearest, ties to even. A product of two is exact
 //! in `f32`, so a CPU without an instruction for it computes with `f32` and gets the same bits (the instruction takes
 //! denormal numbers for zero; that alone can differ). Where that is the faster way it is taken everywhere, see
-//! [`Set::bf16`].
+//! [`Set::bf16`]. Where there are [`tiles`](crate::tiles), sums are added up in another order: the last bits differ.
 
 use crate::Set;
 use crate::activation::{gelu_of, relu_of, silu_of};
@@ -16,6 +16,8 @@ use crate::matrix::{GROUP, Rows, Then, Weights, multiply};
 use crate::set::Kind;
 use crate::simd::portable::{Bytes, Halves};
 use crate::simd::{Dot, Lanes, Simd, dispatch};
+use crate::tiles::{SIDE, Sums, multiply_tiles};
+use crate::words::{Order, Words};
 
 /// Words of bf16 that are taken at once.
 const BLOCK: usize = 192;
@@ -29,101 +31,115 @@ pub enum Format {
     Bf16,
 }
 
+impl Format {
+    /// Words of so many inputs.
+    pub fn words(self, inputs: usize) -> usize {
+        match self {
+            Self::Int8 => inputs.div_ceil(4),
+            Self::Bf16 => inputs.div_ceil(2),
+        }
+    }
+}
+
+/// How weights in fewer bits are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// As words.
+    Words(Order),
+    /// As `f32`, rounded to bf16.
+    Rounded,
+}
+
 /// The weights and bias of a linear layer, packed in fewer bits.
 #[derive(Debug, Clone)]
 pub struct ReducedWeights {
     format: Format,
     packed: Packed,
+    /// One for each output; none where the format has no scale.
+    scales: Vec<f32>,
+    /// Sum of each output's weights, where there are scales.
+    sums: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,
 }
 
 #[derive(Debug, Clone)]
 enum Packed {
-    Words {
-        /// `[outputs / GROUP, rounded up][words][GROUP]`.
-        panels: Vec<[u32; GROUP]>,
-        /// One for each output; none where the format has no scale.
-        scales: Vec<f32>,
-        /// Sum of each output's weights.
-        sums: Vec<f32>,
-    },
+    Words(Words),
     /// Rounded to bf16, neighbours in the order in which the instruction takes them.
     Rounded(Weights),
 }
 
-/// Inputs in fewer bits: memory that is allocated once.
+/// Inputs in fewer bits, and sums of tiles: memory that is allocated once.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    words: Vec<Lanes>,
+    pub(crate) words: Vec<Lanes>,
     rounded: Vec<Lanes>,
-    scales: Vec<Lanes>,
-    lows: Vec<Lanes>,
+    pub(crate) scales: Vec<Lanes>,
+    pub(crate) lows: Vec<Lanes>,
+    pub(crate) sums: Box<Sums>,
 }
 
 impl Scratch {
     /// Scratch for `rows` rows of `inputs` inputs each.
     pub fn new(rows: usize, inputs: usize) -> Self {
-        let lanes = vec![Lanes::ZERO; rows * inputs.next_multiple_of(2)];
+        let zeros = |each: usize| vec![Lanes::ZERO; rows * each];
+        let words = Format::Bf16.words(inputs).next_multiple_of(SIDE);
         Self {
-            words: vec![Lanes::ZERO; rows * inputs.div_ceil(2)],
-            rounded: lanes,
-            scales: vec![Lanes::ZERO; rows],
-            lows: vec![Lanes::ZERO; rows],
+            words: zeros(words),
+            rounded: zeros(inputs.next_multiple_of(2)),
+            scales: zeros(1),
+            lows: zeros(1),
+            sums: Box::default(),
         }
     }
 }
 
 impl ReducedWeights {
-    /// Packs weights `[outputs, inputs]`, row-major; for bf16 as is best for the set, though every set can use them.
+    /// Packs weights `[outputs, inputs]`, row-major, as is best for the set, though every set can use them.
     ///
     /// # Panics
     /// If the weights are not a whole number of rows for every bias.
     pub fn new(set: Set, format: Format, weight: &[f32], bias: &[f32]) -> Self {
-        Self::packed(format, weight, bias, set.has_fast_bf16())
+        Self::kept(set.kept(format), format, weight, bias)
     }
 
-    pub(crate) fn packed(format: Format, weight: &[f32], bias: &[f32], has_instruction: bool) -> Self {
+    /// Packs weights as they are to be kept; bytes are kept as words.
+    pub(crate) fn kept(kept: Kept, format: Format, weight: &[f32], bias: &[f32]) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
         assert_eq!(inputs * outputs, weight.len(), "weights are not [outputs, inputs] with {outputs} outputs");
-        let packed = match format {
-            Format::Int8 => int8_words(weight, inputs, outputs),
-            Format::Bf16 if has_instruction => bf16_words(weight, inputs, outputs),
-            Format::Bf16 => {
-                let even = inputs.next_multiple_of(2);
-                let mut rounded = vec![0.0; outputs * even];
-                for (rounded, row) in rounded.chunks_exact_mut(even.max(1)).zip(weight.chunks_exact(inputs.max(1))) {
-                    row.iter().enumerate().for_each(|(i, weight)| rounded[i ^ 1] = from_bf16(to_bf16(*weight)));
-                }
-                Packed::Rounded(Weights::new(&rounded, bias))
+        let (mut scales, mut sums) = (Vec::new(), Vec::new());
+        let packed = match (format, kept) {
+            (Format::Bf16, Kept::Rounded) => rounded_words(weight, inputs, bias),
+            (Format::Bf16, Kept::Words(order)) => bf16_words(order, weight, inputs, outputs),
+            (Format::Int8, kept) => {
+                let order = if let Kept::Words(order) = kept { order } else { Order::Panels };
+                int8_words(order, weight, inputs, outputs, &mut scales, &mut sums)
             }
         };
-        Self { format, packed, bias: bias.to_vec(), inputs }
+        Self { format, packed, scales, sums, bias: bias.to_vec(), inputs }
     }
 
     /// The weights where they are kept as `f32` rounded to bf16: what [`from_rounded`](Self::from_rounded) takes.
     pub fn rounded(&self) -> Option<&Weights> {
         match &self.packed {
             Packed::Rounded(weights) => Some(weights),
-            Packed::Words { .. } => None,
+            Packed::Words(_) => None,
         }
     }
 
-    /// The packed words, `[outputs / 8, rounded up][words][8]`; none where [`rounded`](Self::rounded) has the weights.
-    pub fn words(&self) -> &[[u32; GROUP]] {
+    /// The packed words where they are kept as such: what [`from_words`](Self::from_words) takes.
+    pub fn words(&self) -> Option<&Words> {
         match &self.packed {
-            Packed::Words { panels, .. } => panels,
-            Packed::Rounded(_) => &[],
+            Packed::Words(words) => Some(words),
+            Packed::Rounded(_) => None,
         }
     }
 
     /// Each output's scale and the sum of its weights; empty where the format has none.
     pub fn scales_and_sums(&self) -> [&[f32]; 2] {
-        match &self.packed {
-            Packed::Words { scales, sums, .. } => [scales, sums],
-            Packed::Rounded(_) => [&[], &[]],
-        }
+        [&self.scales, &self.sums]
     }
 
     /// The biases, `[outputs]`.
@@ -137,26 +153,27 @@ impl ReducedWeights {
             return None;
         }
         let bias = weights.biases().to_vec();
-        Some(Self { format: Format::Bf16, packed: Packed::Rounded(weights), bias, inputs })
+        let packed = Packed::Rounded(weights);
+        Some(Self { format: Format::Bf16, packed, scales: Vec::new(), sums: Vec::new(), bias, inputs })
     }
 
     /// A layer from words that were packed before; `None` if the arrays don't fit each other.
     pub fn from_words(
         format: Format,
-        panels: Vec<[u32; GROUP]>,
+        words: Words,
         scales: Vec<f32>,
         sums: Vec<f32>,
         bias: &[f32],
         inputs: usize,
     ) -> Option<Self> {
-        let (per_word, scaled) = match format {
-            Format::Int8 => (4, bias.len()),
-            Format::Bf16 => (2, 0),
+        let scaled = match format {
+            Format::Int8 => bias.len(),
+            Format::Bf16 => 0,
         };
-        let is_whole = panels.len() == bias.len().div_ceil(GROUP) * inputs.div_ceil(per_word);
+        let is_whole = words.as_slice().len() == words.order().words(format, inputs, bias.len());
         let is_scaled = [&scales, &sums].iter().all(|each| each.len() == scaled);
-        let packed = Packed::Words { panels, scales, sums };
-        (is_whole && is_scaled).then(|| Self { format, packed, bias: bias.to_vec(), inputs })
+        let packed = Packed::Words(words);
+        (is_whole && is_scaled).then(|| Self { format, packed, scales, sums, bias: bias.to_vec(), inputs })
     }
 
     /// Inputs of the layer.
@@ -175,47 +192,48 @@ impl ReducedWeights {
     }
 }
 
-fn panels(inputs: usize, outputs: usize, per_word: usize, word: impl Fn(usize, usize) -> u32) -> Vec<[u32; GROUP]> {
-    let words = inputs.div_ceil(per_word);
-    let mut panels = vec![[0; GROUP]; outputs.div_ceil(GROUP) * words];
-    for output in 0..outputs {
-        for (at, panel) in panels[output / GROUP * words..][..words].iter_mut().enumerate() {
-            panel[output % GROUP] = word(output, at);
-        }
-    }
-    panels
-}
-
-fn int8_words(weight: &[f32], inputs: usize, outputs: usize) -> Packed {
+fn int8_words(
+    order: Order,
+    weight: &[f32],
+    inputs: usize,
+    outputs: usize,
+    scales: &mut Vec<f32>,
+    sums: &mut Vec<f32>,
+) -> Packed {
     // Added to a number from -127 to 127 it leaves the nearest whole one, ties to even, in the low byte.
     const ROUND: f32 = 12_582_912.0;
-    let words = inputs.div_ceil(4);
-    let mut panels = vec![[0; GROUP]; outputs.div_ceil(GROUP) * words];
-    let (mut scales, mut sums) = (Vec::with_capacity(outputs), Vec::with_capacity(outputs));
-    let mut bytes = vec![0_u8; words * 4];
+    let mut words = Words::zeros(order, Format::Int8, inputs, outputs);
+    let mut bytes = vec![0_u8; Format::Int8.words(inputs) * 4];
     for output in 0..outputs {
         let row = &weight[output * inputs..][..inputs];
         let greatest = row.iter().fold(0.0_f32, |max, weight| max.max(weight.abs()));
         let scale = (greatest / 127.0).max(f32::MIN_POSITIVE);
         let inverse = 1.0 / scale;
         bytes.iter_mut().zip(row).for_each(|(byte, weight)| *byte = (weight * inverse + ROUND).to_bits() as u8);
-        let panel = &mut panels[output / GROUP * words..][..words];
-        for (panel, four) in panel.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            panel[output % GROUP] = u32::from_le_bytes(*four);
-        }
+        words.put(output, bytes.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)));
         scales.push(scale);
         sums.push(bytes.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>() as f32 * scale);
     }
-    Packed::Words { panels, scales, sums }
+    Packed::Words(words)
 }
 
-fn bf16_words(weight: &[f32], inputs: usize, outputs: usize) -> Packed {
-    let half = |output: usize, i: usize| {
-        let weight = weight.get(output * inputs + i).filter(|_| i < inputs).copied();
-        u32::from(to_bf16(weight.unwrap_or(0.0)))
-    };
-    let word = |output: usize, at: usize| half(output, 2 * at) | half(output, 2 * at + 1) << 16;
-    Packed::Words { panels: panels(inputs, outputs, 2, word), scales: Vec::new(), sums: Vec::new() }
+fn bf16_words(order: Order, weight: &[f32], inputs: usize, outputs: usize) -> Packed {
+    let mut words = Words::zeros(order, Format::Bf16, inputs, outputs);
+    for output in 0..outputs {
+        let row = &weight[output * inputs..][..inputs];
+        let half = |weight: Option<&f32>| u32::from(to_bf16(weight.copied().unwrap_or(0.0)));
+        words.put(output, row.chunks(2).map(|two| half(two.first()) | half(two.get(1)) << 16));
+    }
+    Packed::Words(words)
+}
+
+fn rounded_words(weight: &[f32], inputs: usize, bias: &[f32]) -> Packed {
+    let even = inputs.next_multiple_of(2);
+    let mut rounded = vec![0.0; bias.len() * even];
+    for (rounded, row) in rounded.chunks_exact_mut(even.max(1)).zip(weight.chunks_exact(inputs.max(1))) {
+        row.iter().enumerate().for_each(|(i, weight)| rounded[i ^ 1] = from_bf16(to_bf16(*weight)));
+    }
+    Packed::Rounded(Weights::new(&rounded, bias))
 }
 
 /// The upper half of the nearest number that has zeros in the lower, ties to even. The number is finite.
@@ -250,12 +268,17 @@ pub fn multiply_reduced(
             let even = inputs.next_multiple_of(2);
             multiply(set, Rows::new(&scratch.rounded, rows.count, even), rounded, out, out_stride, then);
         }
-        Packed::Words { .. } => {
+        Packed::Words(words) => {
+            let each = weights.format.words(inputs);
+            let each = if words.order() == Order::Tiles { each.next_multiple_of(SIDE) } else { each };
             match weights.format {
-                Format::Int8 => quantize_rows(set, rows, inputs, scratch),
-                Format::Bf16 => pair_rows(set, rows, inputs, &mut scratch.words),
+                Format::Int8 => quantize_rows(set, rows, inputs, each, scratch),
+                Format::Bf16 => pair_rows(set, rows, inputs, each, &mut scratch.words),
             }
-            multiply_words(set, rows.count, weights, scratch, out, out_stride, then);
+            match words.order() {
+                Order::Panels => multiply_words(set, rows.count, weights, scratch, out, out_stride, then),
+                Order::Tiles => multiply_tiles(set, rows.count, weights, scratch, out, out_stride, then),
+            }
         }
     }
 }
@@ -291,15 +314,15 @@ fn rounded<S: Simd>(s: S, x: S::V) -> S::V {
 }
 
 dispatch! {
-    /// Rows rounded to bf16, two neighbours in a word.
-    pub(crate) fn pair_rows(rows: Rows<'_>, inputs: usize, out: &mut [Lanes]) = pair_rows_with;
+    /// Rows rounded to bf16, two neighbours in a word; zeros follow up to `words` words.
+    pub(crate) fn pair_rows(rows: Rows<'_>, inputs: usize, words: usize, out: &mut [Lanes]) = pair_rows_with;
 }
 
 #[inline(always)]
-fn pair_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, out: &mut [Lanes]) {
-    let words = inputs.div_ceil(2);
+fn pair_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, words: usize, out: &mut [Lanes]) {
     for (row, out) in (0..rows.count).zip(out.chunks_exact_mut(words.max(1))) {
         let x = &rows.data[row * rows.stride..][..inputs];
+        out[inputs.div_ceil(2)..].fill(Lanes::ZERO);
         for (x, out) in x.chunks(2).zip(out) {
             for part in 0..S::PARTS {
                 let low = s.bits_down(rounded(s, s.load(&x[0], part)), 16);
@@ -311,20 +334,21 @@ fn pair_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, out: &mut [Lanes
 }
 
 dispatch! {
-    /// Rows as bytes, four neighbours in a word, with each row's scale and what zero bytes stand for.
-    pub fn quantize_rows(rows: Rows<'_>, inputs: usize, scratch: &mut Scratch) = quantize_rows_with;
+    /// Rows as bytes, four neighbours in a word, with each row's scale and what zero bytes stand for; zeros follow up to
+    /// `words` words.
+    pub fn quantize_rows(rows: Rows<'_>, inputs: usize, words: usize, scratch: &mut Scratch) = quantize_rows_with;
 }
 
 #[inline(always)]
-fn quantize_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, scratch: &mut Scratch) {
+fn quantize_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, words: usize, scratch: &mut Scratch) {
     // Added to a number from 0 to 255 it leaves the nearest whole one in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    let words = inputs.div_ceil(4);
     let Scratch { words: out, scales, lows, .. } = scratch;
     assert!(scales.len() >= rows.count && out.len() >= rows.count * words, "scratch is too small for the rows");
     for row in 0..rows.count {
         let x = &rows.data[row * rows.stride..][..inputs];
         let out = &mut out[row * words..][..words];
+        out[inputs.div_ceil(4)..].fill(Lanes::ZERO);
         for part in 0..S::PARTS {
             let zero = s.splat(0.0);
             let (mut least, mut greatest, mut poison) = ([zero; 2], [zero; 2], [zero; 2]);
@@ -451,7 +475,7 @@ fn strip<D: Dot, const C: usize>(
     then: Then,
 ) -> usize {
     let groups = weights.outputs().div_ceil(GROUP);
-    let words = weights.inputs.div_ceil(if D::INTEGER { 4 } else { 2 });
+    let words = weights.format.words(weights.inputs);
     // Whole sums are of no use before they are complete; bytes need a quarter of the room.
     let block = if D::INTEGER { words.max(1) } else { BLOCK };
     let mut start = 0;
@@ -499,7 +523,8 @@ fn tile<D: Dot, const R: usize, const C: usize>(
     then: Then,
 ) {
     let s = d.simd();
-    let Packed::Words { panels, scales, sums: weight_sums } = &weights.packed else { return };
+    let Some(Words::Panels(panels)) = weights.words() else { return };
+    let [scales, weight_sums] = weights.scales_and_sums();
     let (output, group, half) = (quarter * 4, quarter / 2, quarter % 2);
     let valid = (weights.outputs() - output).min(R);
     let adds = matches!(then, Then::Add | Then::AddRelu);
@@ -601,7 +626,8 @@ mod tests {
         for (rows, inputs, outputs) in SHAPES {
             let (x, before) = (lanes(rows * inputs, 1), lanes(rows * outputs, 4));
             let (weight, bias) = (values(outputs * inputs, 2), values(outputs, 3));
-            let weights = ReducedWeights::new(Set::best(), Format::Int8, &weight, &bias);
+            let [weights, in_tiles] = [Order::Panels, Order::Tiles]
+                .map(|order| ReducedWeights::kept(Kept::Words(order), Format::Int8, &weight, &bias));
             let all: RefCell<Vec<Vec<Lanes>>> = RefCell::default();
             on_every_set(|set| {
                 let out = run(set, &weights, &x, rows, &before, Then::Add);
@@ -616,7 +642,13 @@ mod tests {
                     let most = inputs as f64 * (0.5 * 2.0 / 254.0 + 0.5 / 127.0 + 2e-5) + 1e-4;
                     assert!((got - exact).abs() < most, "{rows}×{inputs}→{outputs}: {got}, exactly {exact}");
                 }
-                all.borrow_mut().push(run(set, &weights, &x_of(&x), rows, &before_of(&before), Then::StoreRelu));
+                let (x, before) = (x_of(&x), before_of(&before));
+                for then in [Then::StoreRelu, Then::Add, Then::StoreGelu] {
+                    let by_panels = run(set, &weights, &x, rows, &before, then);
+                    let by_tiles = run(set, &in_tiles, &x, rows, &before, then);
+                    assert!(by_panels == by_tiles, "{rows}×{inputs}→{outputs} {then:?}: tiles differ");
+                }
+                all.borrow_mut().push(run(set, &weights, &x, rows, &before, Then::StoreRelu));
             });
             let all = all.into_inner();
             for pair in all.windows(2) {
@@ -641,30 +673,48 @@ mod tests {
             for then in [Then::Store, Then::Add, Then::StoreRelu] {
                 let results: RefCell<Vec<(String, Vec<Lanes>)>> = RefCell::default();
                 on_every_set(|set| {
-                    for has_instruction in [false, true] {
-                        let weights = ReducedWeights::packed(Format::Bf16, &weight, &bias, has_instruction);
+                    for kept in [Kept::Rounded, Kept::Words(Order::Panels)] {
+                        let weights = ReducedWeights::kept(kept, Format::Bf16, &weight, &bias);
                         let out = run(set, &weights, &x, rows, &before, then);
-                        results.borrow_mut().push((format!("{} {has_instruction}", set.name()), out));
+                        results.borrow_mut().push((format!("{} {kept:?}", set.name()), out));
                     }
                 });
                 let results = results.into_inner();
                 for (name, result) in &results[1..] {
                     assert!(*result == results[0].1, "{rows}×{inputs}→{outputs}: {name} differs from {}", results[0].0);
                 }
-                let (x, got, before) = (lane(&x, 9), lane(&results[0].1, 9), lane(&before, 9));
-                for (at, got) in got.iter().enumerate() {
-                    let (row, output) = (at / outputs, at % outputs);
-                    let (x, w) = (&x[row * inputs..][..inputs], &weight[output * inputs..][..inputs]);
-                    let round = |x: f64| f64::from(from_bf16(to_bf16(x as f32)));
-                    let products = x.iter().zip(w).map(|(x, w)| round(*x) * round(f64::from(*w)));
-                    let sum = products.sum::<f64>() + f64::from(bias[output]);
-                    let exact = match then {
-                        Then::Add => sum + before[at],
-                        Then::StoreRelu => sum.max(0.0),
-                        _ => sum,
-                    };
-                    assert!((got - exact).abs() < 1e-4, "{rows}×{inputs}→{outputs} {then:?}: {got}, exactly {exact}");
+                let tiles = ReducedWeights::kept(Kept::Words(Order::Tiles), Format::Bf16, &weight, &bias);
+                for out in [&results[0].1, &run(Set::best(), &tiles, &x, rows, &before, then)] {
+                    let (x, got, before) = (lane(&x, 9), lane(out, 9), lane(&before, 9));
+                    for (at, got) in got.iter().enumerate() {
+                        let (row, output) = (at / outputs, at % outputs);
+                        let (x, w) = (&x[row * inputs..][..inputs], &weight[output * inputs..][..inputs]);
+                        let round = |x: f64| f64::from(from_bf16(to_bf16(x as f32)));
+                        let products = x.iter().zip(w).map(|(x, w)| round(*x) * round(f64::from(*w)));
+                        let sum = products.sum::<f64>() + f64::from(bias[output]);
+                        let exact = match then {
+                            Then::Add => sum + before[at],
+                            Then::StoreRelu => sum.max(0.0),
+                            _ => sum,
+                        };
+                        assert!(
+                            (got - exact).abs() < 1e-4,
+                            "{rows}×{inputs}→{outputs} {then:?}: {got}, exactly {exact}"
+                        );
+                    }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_in_tiles_gets_the_same_bits_alone_and_in_company() {
+        let x = lanes(5 * 70, 1);
+        for format in [Format::Int8, Format::Bf16] {
+            let weights = ReducedWeights::kept(Kept::Words(Order::Tiles), format, &values(70 * 40, 2), &values(40, 3));
+            let together = run(Set::best(), &weights, &x, 5, &[Lanes::ZERO; 200], Then::Store);
+            for (x, together) in x.chunks(70).zip(together.chunks(40)) {
+                assert!(run(Set::best(), &weights, x, 1, &[Lanes::ZERO; 40], Then::Store) == together, "{format:?}");
             }
         }
     }
@@ -685,9 +735,10 @@ mod tests {
                 for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     let mut x = lanes(3 * 6, 1);
                     x[7].0[3] = bad;
-                    let weights = ReducedWeights::new(set, format, &values(12, 2), &[0.0; 2]);
-                    let out = run(set, &weights, &x, 3, &[Lanes::ZERO; 6], Then::Store);
-                    for (at, out) in out.iter().enumerate() {
+                    let kept = [set.kept(format), Kept::Words(Order::Tiles)];
+                    let weights = kept.map(|kept| ReducedWeights::kept(kept, format, &values(12, 2), &[0.0; 2]));
+                    let out = weights.map(|weights| run(set, &weights, &x, 3, &[Lanes::ZERO; 6], Then::Store));
+                    for (at, out) in out.iter().flat_map(|out| out.iter().enumerate()) {
                         for (lane, out) in out.0.iter().enumerate() {
                             assert_eq!(
                                 out.is_nan(),

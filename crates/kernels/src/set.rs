@@ -1,8 +1,12 @@
 //! Kernel sets: which there are, which this CPU can run, which is best.
 
+use crate::reduced::{Format, Kept};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::simd::amx::Amx;
 use crate::simd::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::x86::{Avx2, Avx512, Bf16, Vnni256, Vnni512};
+use crate::words::Order;
 
 /// A kernel set that this CPU can run. There is no other way to make one than asking the CPU.
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +67,10 @@ impl Set {
         Self::available().find(|set| set.name() == name)
     }
 
-    /// How products of bytes are computed: `vnni`, or `plain` where no instruction does four at once.
+    /// How products of bytes are computed: `amx`, `vnni`, or `plain` where no instruction does four at once.
     pub fn int8(self) -> &'static str {
         match self.kind {
+            _ if self.has_tiles() => "amx",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_) if Vnni512::detect().is_some() => "vnni",
             #[cfg(target_arch = "x86_64")]
@@ -74,15 +79,44 @@ impl Set {
         }
     }
 
-    /// How products of bf16 are computed: `avx512_bf16`, or `f32`, which gives the same bits, where no instruction does
-    /// two at once or where it is the slower one.
+    /// How products of bf16 are computed: `amx`, `avx512_bf16`, or `f32`, which gives the same bits as `avx512_bf16`, where
+    /// no instruction does two at once or where it is the slower one.
     pub fn bf16(self) -> &'static str {
-        if self.has_fast_bf16() { "avx512_bf16" } else { "f32" }
+        match (self.has_tiles(), self.has_fast_bf16()) {
+            (true, _) => "amx",
+            (false, true) => "avx512_bf16",
+            (false, false) => "f32",
+        }
+    }
+
+    /// How weights in fewer bits are kept where this set multiplies them.
+    pub fn kept(self, format: Format) -> Kept {
+        match format {
+            _ if self.has_tiles() => Kept::Words(Order::Tiles),
+            Format::Bf16 if !self.has_fast_bf16() => Kept::Rounded,
+            Format::Int8 | Format::Bf16 => Kept::Words(Order::Panels),
+        }
+    }
+
+    /// The tiles of this CPU, where it has any and the set is the one that goes with them.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn amx(self) -> Option<Amx> {
+        matches!(self.kind, Kind::Avx512(_)).then(Amx::detect).flatten()
+    }
+
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    fn has_tiles(self) -> bool {
+        self.amx().is_some()
+    }
+
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    fn has_tiles(self) -> bool {
+        false
     }
 
     /// Intel's CPUs begin one such instruction in two cycles, a quarter as often as the multiply-adds that do half as
     /// much (measured, see BENCHMARKS.md); AMD's begin it as often as those.
-    pub(crate) fn has_fast_bf16(self) -> bool {
+    fn has_fast_bf16(self) -> bool {
         match self.kind {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_) => Bf16::detect().is_some() && crate::simd::x86::is_amd(),

@@ -70,7 +70,8 @@ pub fn fill_words<R>(words: &mut [u32], fill: impl FnOnce(&mut [u8]) -> R) -> R 
 #[cfg(test)]
 mod tests {
     use crate::matrix::Weights;
-    use crate::reduced::{Format, ReducedWeights};
+    use crate::reduced::{Format, Kept, ReducedWeights};
+    use crate::words::{Order, Words};
 
     use super::*;
 
@@ -102,14 +103,21 @@ mod tests {
             let weights = Weights::new(&weight, &bias);
             let again = Weights::from_panels(weights.panels().to_vec(), weights.biases());
             assert_eq!(format!("{:?}", again.unwrap()), format!("{weights:?}"));
-            for (format, has_instruction) in [(Format::Int8, false), (Format::Bf16, false), (Format::Bf16, true)] {
-                let reduced = ReducedWeights::packed(format, &weight, &bias, has_instruction);
-                let again = match reduced.rounded() {
-                    Some(rounded) => ReducedWeights::from_rounded(rounded.clone(), inputs),
-                    None => {
+            let kept = [Kept::Words(Order::Panels), Kept::Words(Order::Tiles), Kept::Rounded];
+            for (format, kept) in
+                [Format::Int8, Format::Bf16].into_iter().flat_map(|format| kept.map(|kept| (format, kept)))
+            {
+                let reduced = ReducedWeights::kept(kept, format, &weight, &bias);
+                let again = match (reduced.rounded(), reduced.words()) {
+                    (Some(rounded), _) => ReducedWeights::from_rounded(rounded.clone(), inputs),
+                    (None, Some(words)) => {
                         let [scales, sums] = reduced.scales_and_sums().map(<[f32]>::to_vec);
-                        ReducedWeights::from_words(format, reduced.words().to_vec(), scales, sums, &bias, inputs)
+                        let mut filled = Words::zeros(words.order(), format, inputs, outputs);
+                        assert_eq!(words.shape(outputs).iter().product::<usize>(), words.as_slice().len());
+                        filled.as_mut_slice().copy_from_slice(words.as_slice());
+                        ReducedWeights::from_words(format, filled, scales, sums, &bias, inputs)
                     }
+                    (None, None) => unreachable!(),
                 };
                 assert_eq!(format!("{:?}", again.unwrap()), format!("{reduced:?}"));
             }
@@ -122,7 +130,8 @@ mod tests {
         assert!(Weights::from_panels(vec![[0.0; 8]; 3], &[]).is_none());
         let words = |scales: usize| {
             let (scales, sums) = (vec![0.0; scales], vec![0.0; scales]);
-            ReducedWeights::from_words(Format::Int8, vec![[0; 8]; 2], scales, sums, &[0.0; 8], 8)
+            let words = Words::zeros(Order::Panels, Format::Int8, 8, 8);
+            ReducedWeights::from_words(Format::Int8, words, scales, sums, &[0.0; 8], 8)
         };
         assert!(words(8).is_some() && words(7).is_none());
         let rounded = Weights::new(&[1.0; 12], &[0.0; 2]);

@@ -43,6 +43,10 @@ pub fn run(printer: &Printer) -> anyhow::Result<ExitCode> {
         }));
     }
     printer.result(&table::aligned(&rows));
-    printer.object(&json!({ "chosen": chosen.name(), "forced": forced().is_some(), "sets": sets }));
+    let (bf16, int8) = (chosen.bf16(), chosen.int8());
+    printer.result(&format!("{} multiplies bf16 by {bf16} and int8 by {int8}", chosen.name()));
+    printer.object(&json!({
+        "chosen": chosen.name(), "forced": forced().is_some(), "bf16": bf16, "int8": int8, "sets": sets,
+    }));
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,8 @@
 //! multiplication with an addition give the same bits, however wide their registers are and whatever the architecture
 //! (NaN apart, which each makes in its own way).
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod amx;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
@@ -66,6 +68,8 @@ pub(crate) trait Simd: Copy {
     fn bits_down(self, a: Self::V, count: u32) -> Self::V;
     /// The bits of `a` that are in `mask`, and those of `b` that are not.
     fn mix_bits(self, a: Self::V, b: Self::V, mask: u32) -> Self::V;
+    /// The number that the bits are as a whole number with a sign, rounded to nearest.
+    fn to_number(self, bits: Self::V) -> Self::V;
     /// Asks for what is at an address to be brought to the second level of cache. Any address will do.
     fn prefetch<T>(self, _at: *const T) {}
     /// The entries that the lowest four bits of `index` name.

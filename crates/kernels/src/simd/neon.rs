@@ -111,6 +111,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn to_number(self, bits: float32x4_t) -> float32x4_t {
+        has!(vcvtq_f32_s32(vreinterpretq_s32_f32(bits)))
+    }
+
+    #[inline(always)]
     fn lookup(self, table: &Table, index: float32x4_t) -> float32x4_t {
         let mut lanes = [0.0; 4];
         // SAFETY: every aarch64 CPU has NEON; `lanes` has room for four numbers.

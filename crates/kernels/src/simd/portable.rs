@@ -97,6 +97,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn to_number(self, bits: Self::V) -> Self::V {
+        bits.map(|bits| bits.to_bits().cast_signed() as f32)
+    }
+
+    #[inline(always)]
     fn lookup(self, table: &Table, index: Self::V) -> Self::V {
         index.map(|index| table[(index.to_bits() % 16) as usize])
     }

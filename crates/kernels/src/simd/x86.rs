@@ -183,6 +183,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn to_number(self, bits: __m256) -> __m256 {
+        has!(_mm256_cvtepi32_ps(_mm256_castps_si256(bits)))
+    }
+
+    #[inline(always)]
     fn prefetch<T>(self, at: *const T) {
         // SAFETY: every x86-64 CPU has the instruction, which never faults and changes nothing that a program can see.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
@@ -295,6 +300,11 @@ impl Simd for Avx512 {
             let mask = _mm512_castsi512_ps(_mm512_set1_epi32(mask.cast_signed()));
             _mm512_or_ps(_mm512_and_ps(a, mask), _mm512_andnot_ps(mask, b))
         })
+    }
+
+    #[inline(always)]
+    fn to_number(self, bits: __m512) -> __m512 {
+        has!(_mm512_cvtepi32_ps(_mm512_castps_si512(bits)))
     }
 
     #[inline(always)]
