@@ -68,10 +68,12 @@ fn reduced_precisions_stay_within_their_bounds_on_every_set() {
                 set.name()
             );
             assert!(max < bound, "{precision}, {}: max {max:.3e}", set.name());
-            // Which worker computed it must not matter, where both fuse.
+            // Which worker computed it must not matter, where both fuse; tiles add up bf16 in an order of their own.
+            if set.name() == "portable" || precision == Precision::Bf16 && set.bf16() == "amx" {
+                continue;
+            }
             match &first {
-                Some(first) if set.name() != "portable" => assert!(*first == redshifts, "{precision}, {}", set.name()),
-                Some(_) => {}
+                Some(first) => assert!(*first == redshifts, "{precision}, {}", set.name()),
                 None => first = Some(redshifts),
             }
         }
