@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--galaxies", type=int, default=1278, help="galaxies in a partition; 1,278 are 25 MB")
     parser.add_argument("--distinct", type=int, help="make only so many, and link them under further names [default: all]")
     parser.add_argument("--concurrency", type=int, default=os.cpu_count())
-    parser.add_argument("--precision", default="f32", choices=["f32", "bf16", "int8"])
+    parser.add_argument("--precision", default="f32", choices=["f32", "int16", "bf16", "int8"])
     parser.add_argument("--force-precision", action="store_true", help="whatever it changes: random weights are sensitive")
     parser.add_argument("--kill-every", type=float, default=20.0, help="mean seconds between kills in the second run")
     parser.add_argument("--seed", type=int, default=1, help="of the sky and of the kills")

@@ -157,7 +157,7 @@ impl Unpacker<'_> {
                 return reduced.map(Linear::Reduced).ok_or_else(|| unfit(name));
             }
         };
-        let scaled = if format == Format::Int8 { outputs } else { 0 };
+        let scaled = if format == Format::Bf16 { 0 } else { outputs };
         let mut words = Words::zeros(order, format, inputs, outputs);
         self.fill(&format!("{name}.words"), |source| fill_words(words.as_mut_slice(), source))?;
         let scaled = |part: &str| match scaled {

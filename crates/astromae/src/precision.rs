@@ -17,6 +17,8 @@ pub enum Precision {
     /// 32 bits: the reference.
     #[default]
     F32,
+    /// 16 bits, whole numbers with a scale for every output and for every galaxy's token: 13 or 14 bits of precision.
+    Int16,
     /// 16 bits, 8 of them of precision.
     Bf16,
     /// 8 bits, with a scale for every output and for every galaxy's token.
@@ -25,12 +27,13 @@ pub enum Precision {
 
 impl Precision {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::Int16, Self::Bf16, Self::Int8];
 
-    /// `f32`, `bf16` or `int8`.
+    /// `f32`, `int16`, `bf16` or `int8`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::Int16 => "int16",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
         }
@@ -40,6 +43,7 @@ impl Precision {
     pub(crate) fn format(self) -> Option<Format> {
         match self {
             Self::F32 => None,
+            Self::Int16 => Some(Format::Int16),
             Self::Bf16 => Some(Format::Bf16),
             Self::Int8 => Some(Format::Int8),
         }
@@ -57,7 +61,7 @@ impl FromStr for Precision {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
-        found.ok_or_else(|| format!("{name:?}, expected f32, bf16 or int8"))
+        found.ok_or_else(|| format!("{name:?}, expected f32, int16, bf16 or int8"))
     }
 }
 
@@ -107,6 +111,6 @@ mod tests {
         for precision in Precision::ALL {
             assert_eq!(precision.name().parse(), Ok(precision));
         }
-        assert_eq!("fp8".parse::<Precision>(), Err("\"fp8\", expected f32, bf16 or int8".to_owned()));
+        assert_eq!("fp8".parse::<Precision>(), Err("\"fp8\", expected f32, int16, bf16 or int8".to_owned()));
     }
 }

@@ -33,5 +33,5 @@ fn a_benchmark_reports_rates_peak_share_and_what_a_precision_changes() {
 
     let reduced = object(&starmap(&["bench", "--json", "--rounds", "1", "--batch", "16", "--precision", "int8"]));
     assert!(reduced["dz_max"].as_f64().unwrap() > 0.0, "{reduced}");
-    assert_refused(&starmap(&["bench", "--precision", "fp8"]), 2, &["expected f32, bf16 or int8"]);
+    assert_refused(&starmap(&["bench", "--precision", "fp8"]), 2, &["expected f32, int16, bf16 or int8"]);
 }

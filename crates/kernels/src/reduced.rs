@@ -5,6 +5,12 @@
 //! token is there, so nothing that a calibration has not seen can fall outside. Weights are bytes from -127 to 127, with
 //! one scale for each output. Sums are whole numbers, exact on every CPU.
 //!
+//! **int16.** Inputs and weights are whole numbers with a sign, with a scale for every galaxy's token and one for every
+//! output. Scales are chosen so that a row's length, the root of the sum of its squares, stays below [`LENGTH_MAX`]; so does
+//! that of an output's weights, and no sum of products can be larger than the product of both lengths (Cauchy and
+//! Schwarz), which 32 bits hold. That leaves 13 or 14 bits to numbers as they are here, five more than bf16 has, and sums are
+//! exact on every CPU.
+//!
 //! **bf16.** Inputs and weights are rounded to 8 bits of precision, to nearest, ties to even. A product of two is exact
 //! in `f32`, so a CPU without an instruction for it computes with `f32` and gets the same bits (the instruction takes
 //! denormal numbers for zero; that alone can differ). Where that is the faster way it is taken everywhere, see
@@ -14,19 +20,25 @@ use crate::Set;
 use crate::activation::{gelu_of, relu_of, silu_of};
 use crate::matrix::{GROUP, Rows, Then, Weights, multiply};
 use crate::set::Kind;
-use crate::simd::portable::{Bytes, Halves};
+use crate::simd::portable::{Bytes, Halves, Pairs};
 use crate::simd::{Dot, Lanes, Simd, dispatch};
 use crate::tiles::{SIDE, Sums, multiply_tiles};
 use crate::words::{Order, Words};
 
-/// Words of bf16 that are taken at once.
+/// Words of 16 bits each that are taken at once.
 const BLOCK: usize = 192;
+/// The root of 2³¹, less what rounding may add to the length of a row of 2²⁰ numbers.
+const LENGTH_MAX: f32 = 45_700.0;
+/// Added to a number from -2²² to 2²² it leaves the nearest whole one, ties to even, in the low bits.
+const ROUND: f32 = 12_582_912.0;
 
 /// How many bits inputs and weights have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Eight, whole numbers with a scale.
     Int8,
+    /// Sixteen, whole numbers with a scale.
+    Int16,
     /// Sixteen, eight of them of precision.
     Bf16,
 }
@@ -36,7 +48,7 @@ impl Format {
     pub fn words(self, inputs: usize) -> usize {
         match self {
             Self::Int8 => inputs.div_ceil(4),
-            Self::Bf16 => inputs.div_ceil(2),
+            Self::Int16 | Self::Bf16 => inputs.div_ceil(2),
         }
     }
 }
@@ -104,7 +116,7 @@ impl ReducedWeights {
         Self::kept(set.kept(format), format, weight, bias)
     }
 
-    /// Packs weights as they are to be kept; bytes are kept as words.
+    /// Packs weights as they are to be kept; whole numbers are kept as words, those of 16 bits in panels.
     pub(crate) fn kept(kept: Kept, format: Format, weight: &[f32], bias: &[f32]) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
@@ -113,10 +125,9 @@ impl ReducedWeights {
         let packed = match (format, kept) {
             (Format::Bf16, Kept::Rounded) => rounded_words(weight, inputs, bias),
             (Format::Bf16, Kept::Words(order)) => bf16_words(order, weight, inputs, outputs),
-            (Format::Int8, kept) => {
-                let order = if let Kept::Words(order) = kept { order } else { Order::Panels };
-                int8_words(order, weight, inputs, outputs, &mut scales, &mut sums)
-            }
+            (Format::Int8, Kept::Words(order)) => int8_words(order, weight, inputs, outputs, &mut scales, &mut sums),
+            (Format::Int8, Kept::Rounded) => return Self::kept(Kept::Words(Order::Panels), format, weight, bias),
+            (Format::Int16, _) => int16_words(weight, inputs, outputs, &mut scales, &mut sums),
         };
         Self { format, packed, scales, sums, bias: bias.to_vec(), inputs }
     }
@@ -167,13 +178,14 @@ impl ReducedWeights {
         inputs: usize,
     ) -> Option<Self> {
         let scaled = match format {
-            Format::Int8 => bias.len(),
+            Format::Int8 | Format::Int16 => bias.len(),
             Format::Bf16 => 0,
         };
+        let has_order = format != Format::Int16 || words.order() == Order::Panels;
         let is_whole = words.as_slice().len() == words.order().words(format, inputs, bias.len());
         let is_scaled = [&scales, &sums].iter().all(|each| each.len() == scaled);
         let packed = Packed::Words(words);
-        (is_whole && is_scaled).then(|| Self { format, packed, scales, sums, bias: bias.to_vec(), inputs })
+        (has_order && is_whole && is_scaled).then(|| Self { format, packed, scales, sums, bias: bias.to_vec(), inputs })
     }
 
     /// Inputs of the layer.
@@ -200,8 +212,6 @@ fn int8_words(
     scales: &mut Vec<f32>,
     sums: &mut Vec<f32>,
 ) -> Packed {
-    // Added to a number from -127 to 127 it leaves the nearest whole one, ties to even, in the low byte.
-    const ROUND: f32 = 12_582_912.0;
     let mut words = Words::zeros(order, Format::Int8, inputs, outputs);
     let mut bytes = vec![0_u8; Format::Int8.words(inputs) * 4];
     for output in 0..outputs {
@@ -213,6 +223,23 @@ fn int8_words(
         words.put(output, bytes.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)));
         scales.push(scale);
         sums.push(bytes.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>() as f32 * scale);
+    }
+    Packed::Words(words)
+}
+
+fn int16_words(weight: &[f32], inputs: usize, outputs: usize, scales: &mut Vec<f32>, sums: &mut Vec<f32>) -> Packed {
+    let mut words = Words::zeros(Order::Panels, Format::Int16, inputs, outputs);
+    for output in 0..outputs {
+        let row = &weight[output * inputs..][..inputs];
+        let greatest = row.iter().fold(0.0_f32, |max, weight| max.max(weight.abs()));
+        let length = row.iter().map(|weight| f64::from(*weight) * f64::from(*weight)).sum::<f64>().sqrt() as f32;
+        let scale = (greatest / 32_767.0).max(length / LENGTH_MAX).max(f32::MIN_POSITIVE);
+        let inverse = 1.0 / scale;
+        let short = |weight: Option<&f32>| (weight.map_or(0.0, |weight| weight * inverse) + ROUND).to_bits() & 0xffff;
+        words.put(output, row.chunks(2).map(|two| short(two.first()) | short(two.get(1)) << 16));
+        scales.push(scale);
+        // Zero is zero: nothing is to be taken off a sum.
+        sums.push(0.0);
     }
     Packed::Words(words)
 }
@@ -273,6 +300,7 @@ pub fn multiply_reduced(
             let each = if words.order() == Order::Tiles { each.next_multiple_of(SIDE) } else { each };
             match weights.format {
                 Format::Int8 => quantize_rows(set, rows, inputs, each, scratch),
+                Format::Int16 => shorten_rows(set, rows, inputs, scratch),
                 Format::Bf16 => pair_rows(set, rows, inputs, each, &mut scratch.words),
             }
             match words.order() {
@@ -341,8 +369,6 @@ dispatch! {
 
 #[inline(always)]
 fn quantize_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, words: usize, scratch: &mut Scratch) {
-    // Added to a number from 0 to 255 it leaves the nearest whole one in the low bits.
-    const ROUND: f32 = 12_582_912.0;
     let Scratch { words: out, scales, lows, .. } = scratch;
     assert!(scales.len() >= rows.count && out.len() >= rows.count * words, "scratch is too small for the rows");
     for row in 0..rows.count {
@@ -379,6 +405,47 @@ fn quantize_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, words: usize
     }
 }
 
+dispatch! {
+    /// Rows as whole numbers of 16 bits, two neighbours in a word, with each row's scale.
+    pub fn shorten_rows(rows: Rows<'_>, inputs: usize, scratch: &mut Scratch) = shorten_rows_with;
+}
+
+#[inline(always)]
+fn shorten_rows_with<S: Simd>(s: S, rows: Rows<'_>, inputs: usize, scratch: &mut Scratch) {
+    /// Numbers whose squares are too small to be told from zero are zero: their length would not be known.
+    const SCALE_MIN: f32 = 1e-21;
+    let words = inputs.div_ceil(2);
+    let Scratch { words: out, scales, lows, .. } = scratch;
+    assert!(scales.len() >= rows.count && out.len() >= rows.count * words, "scratch is too small for the rows");
+    for row in 0..rows.count {
+        let x = &rows.data[row * rows.stride..][..inputs];
+        let out = &mut out[row * words..][..words];
+        lows[row] = Lanes::ZERO;
+        for part in 0..S::PARTS {
+            let zero = s.splat(0.0);
+            let (mut greatest, mut squares, mut poison) = ([zero; 2], [zero; 2], [zero; 2]);
+            for x in x.chunks(2) {
+                for (i, x) in x.iter().enumerate() {
+                    let x = s.load(x, part);
+                    greatest[i] = s.max(s.and_bits(x, 0x7fff_ffff), greatest[i]);
+                    squares[i] = s.fma(x, x, squares[i]);
+                    poison[i] = s.fma(x, zero, poison[i]);
+                }
+            }
+            let greatest = s.mul(s.max(greatest[0], greatest[1]), s.splat(1.0 / 32_767.0));
+            let length = s.mul(s.sqrt(s.add(squares[0], squares[1])), s.splat(1.0 / LENGTH_MAX));
+            let scale = s.max(s.max(greatest, length), s.splat(SCALE_MIN));
+            let inverse = s.div(s.splat(1.0), scale);
+            s.store(&mut scales[row], part, s.add(scale, s.add(poison[0], poison[1])));
+            let short = |x: &Lanes| s.fma(s.load(x, part), inverse, s.splat(ROUND));
+            for (x, out) in x.chunks(2).zip(out.iter_mut()) {
+                let high = x.get(1).map_or(zero, short);
+                s.store(out, part, s.mix_bits(s.bits_up(high, 16), short(&x[0]), 0xffff_0000));
+            }
+        }
+    }
+}
+
 /// The product itself, with the best instruction that the set has for it.
 fn multiply_words(
     set: Set,
@@ -390,7 +457,7 @@ fn multiply_words(
     then: Then,
 ) {
     #[cfg(target_arch = "x86_64")]
-    use crate::simd::x86::{Avx2, Bf16, Vnni256, Vnni512};
+    use crate::simd::x86::{Avx2, Bf16, Shorts, Vnni256, Vnni512};
 
     macro_rules! copies {
         ($($name:ident: $proof:ty = $features:literal;)*) => {$(
@@ -405,7 +472,10 @@ fn multiply_words(
         vnni512: Vnni512 = "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma";
         bf16: Bf16 = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma";
         halves512: Halves<crate::simd::x86::Avx512> = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma";
+        shorts512: Shorts<Vnni512> = "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma";
         vnni256: Vnni256 = "avxvnni,avx2,fma";
+        shorts_vnni256: Shorts<Vnni256> = "avxvnni,avx2,fma";
+        shorts256: Shorts<Avx2> = "avx2,fma";
         bytes256: Avx2 = "avx2,fma";
         halves256: Halves<Avx2> = "avx2,fma";
     }
@@ -415,10 +485,16 @@ fn multiply_words(
         (Kind::Avx512(simd), format) => match (format, Vnni512::detect(), Bf16::detect()) {
             // SAFETY: the value is the proof that this CPU has AVX-512 with VNNI.
             (Format::Int8, Some(proof), _) => unsafe { vnni512(proof, count, weights, x, out, stride, then) },
+            // SAFETY: as above.
+            (Format::Int16, Some(proof), _) => unsafe {
+                shorts512(Shorts(proof), count, weights, x, out, stride, then)
+            },
             // SAFETY: the value is the proof that this CPU has AVX-512 with BF16.
             (Format::Bf16, _, Some(proof)) => unsafe { bf16(proof, count, weights, x, out, stride, then) },
             // SAFETY: every CPU with AVX-512 has AVX2 and FMA, and the value is the proof that this one has AVX-512.
             (Format::Int8, None, _) => unsafe { bytes256(simd.avx2(), count, weights, x, out, stride, then) },
+            // SAFETY: as above.
+            (Format::Int16, None, _) => unsafe { shorts256(Shorts(simd.avx2()), count, weights, x, out, stride, then) },
             // SAFETY: the value is the proof that this CPU has AVX-512.
             (Format::Bf16, _, None) => unsafe { halves512(Halves(simd), count, weights, x, out, stride, then) },
         },
@@ -430,13 +506,23 @@ fn multiply_words(
             None => unsafe { bytes256(simd, count, weights, x, out, stride, then) },
         },
         #[cfg(target_arch = "x86_64")]
+        (Kind::Avx2(simd), Format::Int16) => match Vnni256::detect() {
+            // SAFETY: the value is the proof that this CPU has AVX-VNNI, AVX2 and FMA.
+            Some(proof) => unsafe { shorts_vnni256(Shorts(proof), count, weights, x, out, stride, then) },
+            // SAFETY: the value is the proof that this CPU has AVX2 and FMA.
+            None => unsafe { shorts256(Shorts(simd), count, weights, x, out, stride, then) },
+        },
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: the value is the proof that this CPU has AVX2 and FMA.
         (Kind::Avx2(simd), Format::Bf16) => unsafe { halves256(Halves(simd), count, weights, x, out, stride, then) },
         #[cfg(target_arch = "aarch64")]
         (Kind::Neon(simd), Format::Int8) => words_with(Bytes(simd), count, weights, x, out, stride, then),
         #[cfg(target_arch = "aarch64")]
+        (Kind::Neon(simd), Format::Int16) => words_with(Pairs(simd), count, weights, x, out, stride, then),
+        #[cfg(target_arch = "aarch64")]
         (Kind::Neon(simd), Format::Bf16) => words_with(Halves(simd), count, weights, x, out, stride, then),
         (Kind::Portable(simd), Format::Int8) => words_with(Bytes(simd), count, weights, x, out, stride, then),
+        (Kind::Portable(simd), Format::Int16) => words_with(Pairs(simd), count, weights, x, out, stride, then),
         (Kind::Portable(simd), Format::Bf16) => words_with(Halves(simd), count, weights, x, out, stride, then),
     }
 }
@@ -476,8 +562,8 @@ fn strip<D: Dot, const C: usize>(
 ) -> usize {
     let groups = weights.outputs().div_ceil(GROUP);
     let words = weights.format.words(weights.inputs);
-    // Whole sums are of no use before they are complete; bytes need a quarter of the room.
-    let block = if D::INTEGER { words.max(1) } else { BLOCK };
+    // Bytes need half of the room, and their sums are no numbers before they are complete.
+    let block = if weights.format == Format::Int8 { words.max(1) } else { BLOCK };
     let mut start = 0;
     loop {
         let part = Part { start, length: block.min(words - start), words, is_last: start + block >= words };
@@ -577,9 +663,12 @@ fn tile<D: Dot, const R: usize, const C: usize>(
             if D::INTEGER {
                 let (scale, low) = (s.load(&x.scales[rows[c]], parts[c]), s.load(&x.lows[rows[c]], parts[c]));
                 let bias = s.splat(weights.bias[output + r]);
-                let base = s.fma(low, s.splat(weight_sums[output + r]), bias);
+                let base = match part.start {
+                    0 => s.fma(low, s.splat(weight_sums[output + r]), bias),
+                    _ => s.load(out, parts[c]),
+                };
                 result = s.fma(s.mul(result, scale), s.splat(scales[output + r]), base);
-                if adds {
+                if adds && part.start == 0 {
                     result = s.add(result, s.load(out, parts[c]));
                 }
             }
@@ -659,6 +748,76 @@ mod tests {
         }
     }
 
+    /// Exact results of a lane, and what of them was rounded to: half a step of each factor, by the other.
+    fn shorts_agree(set: Set, rows: usize, inputs: usize, outputs: usize, x: &[Lanes], weight: &[f32], bias: &[f32]) {
+        let weights = ReducedWeights::new(set, Format::Int16, weight, bias);
+        let out = run(set, &weights, x, rows, &vec![Lanes::ZERO; rows * outputs], Then::Store);
+        let step = |x: &[f64]| {
+            let greatest = x.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
+            let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+            (greatest / 32_767.0).max(length / f64::from(LENGTH_MAX)).max(1e-21)
+        };
+        for one in [0, 7] {
+            let (x, out) = (lane(x, one), lane(&out, one));
+            for (at, got) in out.iter().enumerate() {
+                let (x, output) = (&x[at / outputs * inputs..][..inputs], at % outputs);
+                let w: Vec<f64> = weight[output * inputs..][..inputs].iter().copied().map(f64::from).collect();
+                let exact = x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>() + f64::from(bias[output]);
+                let sum = |x: &[f64]| x.iter().map(|x| x.abs()).sum::<f64>();
+                let most = 0.51 * (step(x) * sum(&w) + step(&w) * sum(x))
+                    + 0.26 * step(x) * step(&w) * inputs as f64
+                    + 2e-6 * exact.abs()
+                    + 1e-30;
+                let name = set.name();
+                assert!(
+                    (got - exact).abs() <= most,
+                    "{name} {rows}×{inputs}→{outputs}: {got}, exactly {exact} ± {most}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn shorts_agree_with_f64_to_their_step_and_every_set_gets_the_same_bits() {
+        for (rows, inputs, outputs) in SHAPES {
+            let (x, before) = (lanes(rows * inputs, 1), lanes(rows * outputs, 4));
+            let (weight, bias) = (values(outputs * inputs, 2), values(outputs, 3));
+            let weights = ReducedWeights::new(Set::best(), Format::Int16, &weight, &bias);
+            let all: RefCell<Vec<(&str, Vec<Lanes>)>> = RefCell::default();
+            on_every_set(|set| {
+                shorts_agree(set, rows, inputs, outputs, &x, &weight, &bias);
+                all.borrow_mut().push((set.name(), run(set, &weights, &x, rows, &before, Then::Add)));
+            });
+            let fused = all.into_inner().into_iter().filter(|(name, _)| *name != "portable").collect::<Vec<_>>();
+            assert!(fused.windows(2).all(|pair| pair[0].1 == pair[1].1), "{rows}×{inputs}→{outputs}");
+        }
+    }
+
+    /// The largest sum that there is: inputs and weights of one direction, up to several parts of a row.
+    #[test]
+    fn sums_of_shorts_never_overflow() {
+        for inputs in [1, 2, 192, 385, 3_000] {
+            for scale in [1e-30_f32, 1e-25, 1e-20, 1e-3, 1.0, 1e15] {
+                for row in [vec![1.0; inputs], values(inputs, 5), [vec![1.0; 1], vec![1e-6; inputs - 1]].concat()] {
+                    let x: Vec<Lanes> = row.iter().map(|x| Lanes([x * scale; LANES])).collect();
+                    on_every_set(|set| shorts_agree(set, 1, inputs, 1, &x, &row, &[0.0]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_shorts_gets_the_same_bits_alone_and_in_company() {
+        let (x, weights) =
+            (lanes(5 * 500, 1), ReducedWeights::new(Set::best(), Format::Int16, &values(500 * 9, 2), &[0.5; 9]));
+        on_every_set(|set| {
+            let together = run(set, &weights, &x, 5, &[Lanes::ZERO; 45], Then::Store);
+            for (x, together) in x.chunks(500).zip(together.chunks(9)) {
+                assert!(run(set, &weights, x, 1, &[Lanes::ZERO; 9], Then::Store) == together);
+            }
+        });
+    }
+
     fn x_of(lane: &[f64]) -> Vec<Lanes> {
         lane.iter().map(|x| Lanes([*x as f32; LANES])).collect()
     }
@@ -731,7 +890,7 @@ mod tests {
     #[test]
     fn what_is_not_finite_becomes_nan_in_its_row_and_lane_alone() {
         on_every_set(|set| {
-            for format in [Format::Int8, Format::Bf16] {
+            for format in [Format::Int8, Format::Int16, Format::Bf16] {
                 for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     let mut x = lanes(3 * 6, 1);
                     x[7].0[3] = bad;
@@ -755,9 +914,11 @@ mod tests {
     #[test]
     fn zeros_are_exact() {
         on_every_set(|set| {
-            let weights = ReducedWeights::new(set, Format::Int8, &values(40, 2), &[0.25; 4]);
-            let out = run(set, &weights, &[Lanes::ZERO; 10], 1, &[Lanes::ZERO; 4], Then::Store);
-            assert!(out.iter().all(|out| out.0 == [0.25; LANES]), "{out:?}");
+            for format in [Format::Int8, Format::Int16] {
+                let weights = ReducedWeights::new(set, format, &values(40, 2), &[0.25; 4]);
+                let out = run(set, &weights, &[Lanes::ZERO; 10], 1, &[Lanes::ZERO; 4], Then::Store);
+                assert!(out.iter().all(|out| out.0 == [0.25; LANES]), "{out:?}");
+            }
         });
     }
 }

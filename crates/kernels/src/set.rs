@@ -79,6 +79,20 @@ impl Set {
         }
     }
 
+    /// How products of whole numbers of 16 bits are computed: `vnni`, `madd`, or `plain` where no instruction does two at
+    /// once.
+    pub fn int16(self) -> &'static str {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) if Vnni512::detect().is_some() => "vnni",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) if Vnni256::detect().is_some() => "vnni",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) | Kind::Avx2(_) => "madd",
+            _ => "plain",
+        }
+    }
+
     /// How products of bf16 are computed: `amx`, `avx512_bf16`, or `f32`, which gives the same bits as `avx512_bf16`, where
     /// no instruction does two at once or where it is the slower one.
     pub fn bf16(self) -> &'static str {
@@ -92,9 +106,9 @@ impl Set {
     /// How weights in fewer bits are kept where this set multiplies them.
     pub fn kept(self, format: Format) -> Kept {
         match format {
-            _ if self.has_tiles() => Kept::Words(Order::Tiles),
+            Format::Int8 | Format::Bf16 if self.has_tiles() => Kept::Words(Order::Tiles),
             Format::Bf16 if !self.has_fast_bf16() => Kept::Rounded,
-            Format::Int8 | Format::Bf16 => Kept::Words(Order::Panels),
+            Format::Int8 | Format::Int16 | Format::Bf16 => Kept::Words(Order::Panels),
         }
     }
 

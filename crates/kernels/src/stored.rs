@@ -104,8 +104,9 @@ mod tests {
             let again = Weights::from_panels(weights.panels().to_vec(), weights.biases());
             assert_eq!(format!("{:?}", again.unwrap()), format!("{weights:?}"));
             let kept = [Kept::Words(Order::Panels), Kept::Words(Order::Tiles), Kept::Rounded];
-            for (format, kept) in
-                [Format::Int8, Format::Bf16].into_iter().flat_map(|format| kept.map(|kept| (format, kept)))
+            for (format, kept) in [Format::Int8, Format::Int16, Format::Bf16]
+                .into_iter()
+                .flat_map(|format| kept.map(|kept| (format, kept)))
             {
                 let reduced = ReducedWeights::kept(kept, format, &weight, &bias);
                 let again = match (reduced.rounded(), reduced.words()) {

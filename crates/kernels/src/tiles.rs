@@ -70,6 +70,7 @@ impl Tiles for Plain {
                     *sums = match format {
                         Format::Int8 => of_bytes(tiles),
                         Format::Bf16 => of_halves(tiles),
+                        Format::Int16 => unreachable!("16-bit whole numbers are never in tiles"),
                     };
                 }
             }
@@ -189,7 +190,7 @@ fn finish_with<S: Simd>(
             let bias = s.splat(*bias);
             let mut result = match weights.format() {
                 Format::Bf16 => s.add(bias, s.load(sum, part)),
-                Format::Int8 => {
+                Format::Int8 | Format::Int16 => {
                     let base = s.fma(s.load(&low, part), s.splat(weight_sums[at]), bias);
                     let sum = s.mul(s.to_number(s.load(sum, part)), s.load(&scale, part));
                     s.fma(sum, s.splat(scales[at]), base)

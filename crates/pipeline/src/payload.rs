@@ -579,9 +579,9 @@ impl<'a> Keys<'a> {
                 if let Ok(precision) = name.parse() {
                     return precision;
                 }
-                self.wrong(key, &shown(&self.keys[key]), "\"f32\", \"bf16\" or \"int8\"");
+                self.wrong(key, &shown(&self.keys[key]), "\"f32\", \"int16\", \"bf16\" or \"int8\"");
             }
-            Some(other) => self.wrong(key, &shown(other), "\"f32\", \"bf16\" or \"int8\""),
+            Some(other) => self.wrong(key, &shown(other), "\"f32\", \"int16\", \"bf16\" or \"int8\""),
         }
         Precision::F32
     }
@@ -630,11 +630,11 @@ mod tests {
         assert_eq!(Input::parse(&input).unwrap().precision, Precision::Int8);
         check_refused(
             |input| input["precision"] = json!("fp8"),
-            &expect![[r#"precision: "fp8", expected "f32", "bf16" or "int8""#]],
+            &expect![[r#"precision: "fp8", expected "f32", "int16", "bf16" or "int8""#]],
         );
         check_refused(
             |input| input["precision"] = json!(8),
-            &expect![[r#"precision: 8, expected "f32", "bf16" or "int8""#]],
+            &expect![[r#"precision: 8, expected "f32", "int16", "bf16" or "int8""#]],
         );
     }
 

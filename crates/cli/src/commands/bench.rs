@@ -39,7 +39,7 @@ pub struct BenchArgs {
     /// Rounds; the median is reported
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rounds: u16,
-    /// In how many bits the model's large layers multiply: f32, bf16 or int8
+    /// In how many bits the model's large layers multiply: f32, int16, bf16 or int8
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::F32)]
     precision: Precision,
     /// Say where the time goes

@@ -43,10 +43,11 @@ pub fn run(printer: &Printer) -> anyhow::Result<ExitCode> {
         }));
     }
     printer.result(&table::aligned(&rows));
-    let (bf16, int8) = (chosen.bf16(), chosen.int8());
-    printer.result(&format!("{} multiplies bf16 by {bf16} and int8 by {int8}", chosen.name()));
+    let (int16, bf16, int8) = (chosen.int16(), chosen.bf16(), chosen.int8());
+    printer.result(&format!("{} multiplies int16 by {int16}, bf16 by {bf16} and int8 by {int8}", chosen.name()));
     printer.object(&json!({
-        "chosen": chosen.name(), "forced": forced().is_some(), "bf16": bf16, "int8": int8, "sets": sets,
+        "chosen": chosen.name(), "forced": forced().is_some(),
+        "int16": int16, "bf16": bf16, "int8": int8, "sets": sets,
     }));
     Ok(ExitCode::SUCCESS)
 }

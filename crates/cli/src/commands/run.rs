@@ -53,7 +53,7 @@ pub struct RunArgs {
     /// What to do with galaxies that have NaN or infinite pixels or magnitudes [default: refuse]
     #[arg(long, value_name = "POLICY")]
     bad_pixels: Option<BadPixels>,
-    /// In how many bits the model's large layers multiply: f32, bf16 or int8 [default: f32]
+    /// In how many bits the model's large layers multiply: f32, int16, bf16 or int8 [default: f32]
     #[arg(long, value_name = "PRECISION")]
     precision: Option<Precision>,
     /// Use a reduced precision even where it changes the first partition's redshifts more than its bound

@@ -190,7 +190,7 @@ impl Tiles for Configured {
                 ([row], Format::Bf16) => halves_of_one(weights, row.as_ptr(), steps, &mut sums.0[0]),
                 ([a, b], Format::Int8) => bytes_of_two(weights, [a.as_ptr(), b.as_ptr()], steps, sums),
                 ([a, b], Format::Bf16) => halves_of_two(weights, [a.as_ptr(), b.as_ptr()], steps, sums),
-                _ => unreachable!("one row or two"),
+                _ => unreachable!("one row or two, of bytes or bf16"),
             }
         }
     }

@@ -76,9 +76,10 @@ pub(crate) trait Simd: Copy {
     fn lookup(self, table: &Table, index: Self::V) -> Self::V;
 }
 
-/// Products of words, whose bits [`Lanes`] hold: four of bytes (without sign, by those with sign), or two of bf16, added to a sum.
+/// Products of words, whose bits [`Lanes`] hold: four of bytes (without sign, by those with sign), two of 16 bits with
+/// sign, or two of bf16, added to a sum.
 ///
-/// Implementors as for [`Simd`]; sums of bytes are exact, sums of bf16 are rounded after every product, that of the upper
+/// Implementors as for [`Simd`]; sums of whole numbers are exact, sums of bf16 are rounded after every product, that of the upper
 /// half first: that is what the AVX-512 instruction does.
 pub(crate) trait Dot: Copy {
     /// What computes everything else.
@@ -87,7 +88,7 @@ pub(crate) trait Dot: Copy {
     type X: Copy;
     /// A register of sums.
     type Sum: Copy;
-    /// Whether words are bytes, and sums whole numbers.
+    /// Whether words are whole numbers, and so are sums.
     const INTEGER: bool;
 
     fn simd(self) -> Self::S;

@@ -150,6 +150,48 @@ impl<S: Simd> Dot for Bytes<S> {
     }
 }
 
+/// Products of whole numbers of 16 bits, as [`Bytes`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pairs<S>(pub S);
+
+impl<S: Simd> Dot for Pairs<S> {
+    type S = S;
+    type X = [u32; WIDTH];
+    type Sum = [i32; WIDTH];
+    const INTEGER: bool = true;
+
+    #[inline(always)]
+    fn simd(self) -> S {
+        self.0
+    }
+
+    #[inline(always)]
+    fn begin(self, float: S::V) -> Self::Sum {
+        Bytes(self.0).begin(float)
+    }
+
+    #[inline(always)]
+    fn load(self, from: &Lanes, part: usize) -> Self::X {
+        Bytes(self.0).load(from, part)
+    }
+
+    #[inline(always)]
+    fn dot(self, x: Self::X, weights: u32, sum: Self::Sum) -> Self::Sum {
+        let both = |word: u32| [word as i16, (word >> 16) as i16].map(i32::from);
+        let weights = both(weights);
+        from_fn(|i| {
+            let x = both(x[i]);
+            // Only the whole sum is known to fit.
+            sum[i].wrapping_add(x[0] * weights[0]).wrapping_add(x[1] * weights[1])
+        })
+    }
+
+    #[inline(always)]
+    fn end(self, sum: Self::Sum) -> S::V {
+        Bytes(self.0).end(sum)
+    }
+}
+
 /// Products of bf16 in `f32`, where they are exact: so the bits are those of the instruction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Halves<S>(pub S);

@@ -434,6 +434,59 @@ impl Dot for Avx2 {
     }
 }
 
+/// Words of two whole numbers of 16 bits, beside what multiplies words of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shorts<D>(pub D);
+
+macro_rules! shorts {
+    ($bytes:ty, $words:ty: |$lanes:ident, $part:ident| $load:expr, |$x:ident, $weights:ident, $sum:ident| $dot:expr) => {
+        impl Dot for Shorts<$bytes> {
+            type S = <$bytes as Dot>::S;
+            type X = $words;
+            type Sum = $words;
+            const INTEGER: bool = true;
+
+            #[inline(always)]
+            fn simd(self) -> Self::S {
+                self.0.simd()
+            }
+
+            #[inline(always)]
+            fn begin(self, float: <Self::S as Simd>::V) -> $words {
+                self.0.begin(float)
+            }
+
+            #[inline(always)]
+            fn load(self, $lanes: &Lanes, $part: usize) -> $words {
+                // SAFETY: `self` exists, so this CPU has the registers; what is read are bytes of `Lanes`, from a multiple of
+                // the register's size on.
+                unsafe { $load }
+            }
+
+            #[inline(always)]
+            fn dot(self, $x: $words, weights: u32, $sum: $words) -> $words {
+                let $weights = weights.cast_signed();
+                has!($dot)
+            }
+
+            #[inline(always)]
+            fn end(self, sum: $words) -> <Self::S as Simd>::V {
+                self.0.end(sum)
+            }
+        }
+    };
+}
+
+shorts!(Vnni512, __m512i:
+    |from, _part| _mm512_load_si512(from.0.as_ptr().cast()),
+    |x, weights, sum| _mm512_dpwssd_epi32(sum, x, _mm512_set1_epi32(weights)));
+shorts!(Vnni256, __m256i:
+    |from, part| _mm256_load_si256(half(from, part)),
+    |x, weights, sum| _mm256_dpwssd_avx_epi32(sum, x, _mm256_set1_epi32(weights)));
+shorts!(Avx2, __m256i:
+    |from, part| _mm256_load_si256(half(from, part)),
+    |x, weights, sum| _mm256_add_epi32(sum, _mm256_madd_epi16(x, _mm256_set1_epi32(weights))));
+
 impl Dot for Bf16 {
     type S = Avx512;
     type X = __m512bh;
