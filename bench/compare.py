@@ -25,6 +25,7 @@ ENGINES = [
     ("ONNX Runtime", "ort", "f32"),
     ("OpenVINO", "ov", "f32"),
     ("starmap", "starmap", "f32"),
+    ("starmap", "starmap", "int16"),
     ("PyTorch", "torch", "bf16"),
     ("OpenVINO", "ov", "bf16"),
     ("starmap", "starmap", "bf16"),

@@ -14,7 +14,7 @@ fn main() {
 }
 
 fn model(precision: Precision) -> &'static Model {
-    static MODELS: [OnceLock<Model>; 3] = [const { OnceLock::new() }; 3];
+    static MODELS: [OnceLock<Model>; Precision::ALL.len()] = [const { OnceLock::new() }; Precision::ALL.len()];
     let place = Precision::ALL.iter().position(|other| *other == precision).unwrap_or(0);
     MODELS[place].get_or_init(|| {
         Model::load_in(&Recipe::new(Config::default()), precision, Set::best()).expect("seeded weights fit the model")
@@ -35,6 +35,11 @@ fn predict_f32(bencher: Bencher<'_, '_>, batch: usize) {
 }
 
 #[divan::bench(args = [32, 256, 512], sample_count = 20, sample_size = 1)]
+fn predict_int16(bencher: Bencher<'_, '_>, batch: usize) {
+    predict(bencher, Precision::Int16, batch);
+}
+
+#[divan::bench(args = [32, 256, 512], sample_count = 20, sample_size = 1)]
 fn predict_bf16(bencher: Bencher<'_, '_>, batch: usize) {
     predict(bencher, Precision::Bf16, batch);
 }
@@ -44,7 +49,7 @@ fn predict_int8(bencher: Bencher<'_, '_>, batch: usize) {
     predict(bencher, Precision::Int8, batch);
 }
 
-#[divan::bench(args = ["f32", "bf16", "int8"], sample_count = 5, sample_size = 1)]
+#[divan::bench(args = ["f32", "int16", "bf16", "int8"], sample_count = 5, sample_size = 1)]
 fn fold_merge_and_pack(precision: &str) -> Model {
     let precision = precision.parse().unwrap_or(Precision::F32);
     Model::load_in(&Recipe::new(Config::default()), precision, Set::best()).expect("seeded weights fit the model")

@@ -28,7 +28,7 @@ const NMAD_CHANGE_MAX: f64 = 0.01;
 fn dz_bound(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 0.0,
-        Precision::Int16 => 3e-4,
+        Precision::Int16 => 5e-4,
         Precision::Bf16 => 3e-3,
         Precision::Int8 => 1e-2,
     }
