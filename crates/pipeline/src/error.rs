@@ -6,6 +6,7 @@
 use std::fmt;
 
 use lambda_runtime::Diagnostic;
+use starmap_astromae::Precision;
 
 use crate::calibrate::Calibration;
 use crate::payload::InputError;
@@ -72,9 +73,9 @@ pub enum Error {
     /// A reduced precision changes redshifts more than its bound, on the first partition.
     #[error(
         "{location}: {} changes redshifts by up to {:.1e} (rms {:.1e}) on {} galaxies{}, expected at most {:.0e}, and NMAD within {:.0} %\n\
-         hint: use \"precision\": \"f32\", or accept the change with \"force_precision\": true",
+         hint: use \"precision\": {}, or accept the change with \"force_precision\": true",
         .calibration.precision, .calibration.dz_max, .calibration.dz_rms, .calibration.galaxies, nmad_change(.calibration),
-        .calibration.dz_bound, .calibration.nmad_change_bound * 100.0
+        .calibration.dz_bound, .calibration.nmad_change_bound * 100.0, closer(.calibration)
     )]
     PrecisionRefused {
         /// `s3://bucket/key` of the partition.
@@ -251,6 +252,11 @@ fn nmad_change(calibration: &Calibration) -> String {
         (Some(before), Some(after)) => format!(", NMAD from {:.5} to {:.5}", before.nmad, after.nmad),
         _ => String::new(),
     }
+}
+
+/// What changes redshifts less.
+fn closer(calibration: &Calibration) -> &'static str {
+    if calibration.precision == Precision::Int16.name() { "\"f32\"" } else { "\"int16\" or \"f32\"" }
 }
 
 fn present_hint(what: &str, present: &[String]) -> String {

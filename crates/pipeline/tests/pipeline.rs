@@ -397,7 +397,9 @@ fn a_reduced_precision_is_calibrated_refused_or_forced_and_recorded() {
         Err(error) => {
             assert_eq!(error.error_name(), "Starmap.PrecisionRefused");
             let text = error.to_string();
-            for part in ["int8 changes redshifts by up to", "expected at most 1e-2", "\"force_precision\": true"] {
+            for part in
+                ["int8 changes redshifts by up to", "expected at most 1e-2", "use \"precision\": \"int16\" or \"f32\""]
+            {
                 assert!(text.contains(part), "{part:?} in {text}");
             }
             assert!(sky.results().is_empty(), "something was written");
