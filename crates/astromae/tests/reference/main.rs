@@ -49,6 +49,31 @@ fn all_recipe_predictions_are_within_the_promised_error() {
     }
 }
 
+/// Widths that are no multiples of what a tile or a panel holds, and a batch with a part of sixteen.
+#[test]
+fn reduced_precisions_of_a_small_model_stay_near_f32_on_every_set_alone_and_in_company() {
+    let (images, magnitudes) = recipe::inputs(LANES + 5);
+    let full = predict(&Model::load(&Recipe::new(small())).unwrap(), &images, &magnitudes);
+    for (precision, bound) in [(Precision::Int16, 2e-4), (Precision::Bf16, 2e-3), (Precision::Int8, 6e-3)] {
+        for set in Set::available() {
+            let model = Model::load_in(&Recipe::new(small()), precision, set).unwrap();
+            let predict = |images: &[f32], magnitudes: &[f32]| {
+                let mut redshifts = vec![f32::NAN; magnitudes.len() / 5];
+                let mut predictor = Predictor::with_kernels(&model, redshifts.len(), set);
+                predictor.predict(images, magnitudes, &mut redshifts).unwrap();
+                redshifts
+            };
+            let redshifts = predict(&images, &magnitudes);
+            let changes = redshifts.iter().zip(&full).map(|(z, full)| (z - full).abs());
+            let max = changes.fold(0.0, f32::max);
+            println!("small model in {precision} ({}): max {max:.2e} (bound {bound:.0e})", set.name());
+            assert!(max < bound, "{precision}, {}: max {max:.3e}", set.name());
+            let last = LANES + 4;
+            assert_eq!(predict(&images[last * 5120..], &magnitudes[last * 5..]), redshifts[last..], "{precision}");
+        }
+    }
+}
+
 /// Reduced precisions: what is promised of int16 and bf16, and where int8 is today.
 #[test]
 fn reduced_precisions_stay_within_their_bounds_on_every_set() {
