@@ -58,7 +58,7 @@ inside='
         sh -ec "cd \"\$0\"; exec \"\$@\"" "$here" "$@"
 '
 run() {
-    unshare --map-root-user --mount --pid --fork --kill-child sh -ec "$inside" sh "$root" "$here" "$cargo_home" "$@"
+    unshare --map-root-user --mount sh -ec "$inside" sh "$root" "$here" "$cargo_home" "$@"
 }
 
 if [ $# -gt 0 ]; then
