@@ -75,4 +75,4 @@ rm -rf "$data"
 run "$starmap" --version
 run "$starmap" kernels
 run "$starmap" demo --data "$data"
-run "$starmap" bench --rounds 1
+run "$starmap" bench --rounds 1 --batch 16
