@@ -7,6 +7,7 @@ use starmap_kernels::activation::{gelu, silu};
 use starmap_kernels::attention::{Heads, attention as attend};
 use starmap_kernels::matrix::{Grid, Rows, Then, Weights, convolve, multiply};
 use starmap_kernels::norm::layer_norm;
+use starmap_kernels::reduced::{Format, ReducedWeights, Scratch, multiply_reduced};
 use starmap_kernels::{LANES, Lanes, Set};
 
 fn main() {
@@ -26,9 +27,12 @@ fn lanes(count: usize) -> Vec<Lanes> {
     (0..count).map(|i| Lanes([(i * 7_919 % 1_000) as f32 / 500.0 - 1.0; LANES])).collect()
 }
 
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i * 7_919 % 1_000) as f32 / 500.0 - 1.0).collect()
+}
+
 fn weights(inputs: usize, outputs: usize) -> Weights {
-    let numbers: Vec<f32> = (0..inputs * outputs).map(|i| (i * 7_919 % 1_000) as f32 / 500.0 - 1.0).collect();
-    Weights::new(&numbers, &vec![0.0; outputs])
+    Weights::new(&numbers(inputs * outputs), &vec![0.0; outputs])
 }
 
 fn product(bencher: Bencher<'_, '_>, name: &str, [rows, inputs, outputs]: [usize; 3], then: Then) {
@@ -56,6 +60,32 @@ fn mlp_first_with_gelu(bencher: Bencher<'_, '_>, set: &str) {
 #[divan::bench(args = sets())]
 fn mlp_second(bencher: Bencher<'_, '_>, set: &str) {
     product(bencher, set, [6, 768, 192], Then::Add);
+}
+
+/// `mlp_second` in fewer bits, with the inputs' rounding.
+fn reduced(bencher: Bencher<'_, '_>, name: &str, format: Format) {
+    let (set, [rows, inputs, outputs]) = (set(name), [6, 768, 192]);
+    let weights = ReducedWeights::new(set, format, &numbers(inputs * outputs), &vec![0.0; outputs]);
+    let (x, mut out, mut scratch) = (lanes(rows * inputs), lanes(rows * outputs), Scratch::new(rows, inputs));
+    bencher.counter(ItemsCount::new(LANES * rows * inputs * outputs)).bench_local(|| {
+        let x = black_box(Rows::new(&x, rows, inputs));
+        multiply_reduced(set, x, &weights, &mut scratch, &mut out, outputs, Then::Add);
+    });
+}
+
+#[divan::bench(args = sets())]
+fn mlp_second_int16(bencher: Bencher<'_, '_>, set: &str) {
+    reduced(bencher, set, Format::Int16);
+}
+
+#[divan::bench(args = sets())]
+fn mlp_second_bf16(bencher: Bencher<'_, '_>, set: &str) {
+    reduced(bencher, set, Format::Bf16);
+}
+
+#[divan::bench(args = sets())]
+fn mlp_second_int8(bencher: Bencher<'_, '_>, set: &str) {
+    reduced(bencher, set, Format::Int8);
 }
 
 #[divan::bench(args = sets())]
